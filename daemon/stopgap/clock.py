@@ -1,0 +1,32 @@
+"""Clock: the one object that is asked for the wall clock; everything else is the event loop's time."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the current instant."""
+
+    def now(self) -> datetime:
+        """Return the current instant, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's wall clock."""
+
+    def now(self) -> datetime:
+        """Return the current instant, aware, in UTC."""
+        return datetime.now(UTC)
+
+
+class LoopClock:
+    """A wall clock derived from the running event loop, so that one virtual loop moves timers and instants alike."""
+
+    def __init__(self, start: datetime) -> None:
+        self._start = start
+
+    def now(self) -> datetime:
+        """Return the start plus the loop's time, in UTC."""
+        return self._start + timedelta(seconds=asyncio.get_running_loop().time())

@@ -1,0 +1,45 @@
+"""Duration: `30m`, `1h30m`, `500ms` in YAML and on the command line; `timedelta` inside."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_WHOLE = re.compile(r"(?:\d+(?:ms|[smhdw]))+")
+_PART = re.compile(r"(\d+)(ms|[smhdw])")
+_LONGEST = timedelta(days=3650)
+
+
+def parse_duration(text: object) -> timedelta:
+    """Read a duration in Prometheus' notation; a bare `0` is zero.
+
+    Raises ValueError that names the notation; anything longer than ten years is refused.
+    """
+    if isinstance(text, timedelta):
+        return text
+    if text in (0, "0"):
+        return timedelta()
+    if not isinstance(text, str) or not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration: write a number with a unit, such as 30s, 10m or 1h30m")
+    found = timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text[:64])))
+    if found > _LONGEST:
+        raise ValueError(f"{text!r} is longer than ten years")
+    return found
+
+
+def print_duration(duration: timedelta) -> str:
+    """Write a duration so that `parse_duration` reads it back, to the millisecond."""
+    rest = round(duration.total_seconds() * 1000)
+    if rest == 0:
+        return "0"
+    out = ""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, rest = divmod(rest, size)
+        out += f"{count}{unit}" if count else ""
+    return out
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(print_duration)]
+"""A pydantic field type for durations."""

@@ -1,0 +1,48 @@
+"""Probe: a question to live data, with three answers. Unknown is never success and never a reason for a further risky step."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from stopgap.action import P
+
+
+class Verdict(StrEnum):
+    """The answer of a probe (DESIGN 5.4)."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One answer: the verdict, why in a line (`max(pms_mock_mode) = 0, wanted == 1`), no secrets, at most 300 characters."""
+
+    verdict: Verdict
+    why: str
+
+
+class Probe(Protocol[P]):
+    """One kind of question. `ask` may take as long as it likes: the engine bounds it by the probe key `timeout` (unknown)."""
+
+    name: ClassVar[str]
+    after: ClassVar[float]  # default of the probe key `after`, in seconds
+    params: type[P]
+
+    def describe(self, params: P) -> str:
+        """Say in one line what is asked, secrets masked, without I/O."""
+        ...
+
+    async def ask(self, params: P) -> Finding:
+        """Ask once. Raises ProbeError (or anything else) for unknown."""
+        ...
+
+
+def worst(verdicts: "list[Verdict] | tuple[Verdict, ...]") -> Verdict:
+    """Fold several verdicts into one: any unhealthy, else any unknown, else healthy; none asked is unknown."""
+    if Verdict.UNHEALTHY in verdicts:
+        return Verdict.UNHEALTHY
+    if Verdict.UNKNOWN in verdicts or not verdicts:
+        return Verdict.UNKNOWN
+    return Verdict.HEALTHY
