@@ -61,13 +61,16 @@ class Params(BaseModel):
     """The parameters of one step, as a rule's YAML gives them. Subclass per action.
 
     `verbatim` names the fields whose scalars keep their characters (a flag's `0120` stays `0120`); `prose` names the fields in
-    which a label value may hold any printable text, because a person and not a program reads it.
+    which a label value may hold any printable text, because a person and not a program reads it. `scalar` names the field that a
+    bare scalar fills (`wait: 30s`); `siblings` the fields that YAML writes beside the name (`{promql: up, is: == 1}`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     verbatim: ClassVar[frozenset[str]] = frozenset()
     prose: ClassVar[frozenset[str]] = frozenset()
+    scalar: ClassVar[str] = ""
+    siblings: ClassVar[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,10 @@ class Moment:
 
     key: str
     timeout: timedelta
-    labels: Mapping[str, str] = field(default_factory=dict)
+    rule: str = ""  # pack/name
+    target: str = ""
     incident: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     hurry: "Hurry | None" = None
 
 
