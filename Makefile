@@ -1,0 +1,58 @@
+# `make run` shows Stopgap at work, `make test` proves it. Neither needs a step before it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test packages check unit bench clean
+
+BIN := .venv/bin
+WORKERS ?= 2
+ARGS ?=
+
+# Layers 0 to 2, where every branch is tested.
+PURE := errors clock duration alert matcher template action probe rule incident \
+  transitions ledger guard plan decide engine
+comma := ,
+empty :=
+PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/demo.stamp  ## the demo, until Ctrl-C (ARGS=--once: one round); never needs root
+	@$(BIN)/stopgap demo $(ARGS)
+
+test: packages .venv/dev.stamp  ## lint, then the whole suite with its coverage gates
+	@$(MAKE) --no-print-directory check
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -q -m "not bench" -n $(WORKERS) --dist loadgroup \
+	  --cov --cov-report= --cov-fail-under=0 $(ARGS)
+	$(BIN)/coverage report
+	@echo "Every branch of layers 0 to 2:"
+	@$(BIN)/coverage report --fail-under=100 --include='$(PURE_FILES)'
+
+packages:
+	@.ci/packages
+
+check: .venv/dev.stamp  ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/dev.stamp  ## only the tests that open no socket
+	$(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
+
+bench: .venv/dev.stamp  ## measure: a table and bench-*.json
+	$(BIN)/python -m tests.bench $(ARGS)
+
+clean:  ## remove the virtual environment and everything made by runs
+	rm -rf .venv .run dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+	  .import_linter_cache .hypothesis
+	find daemon tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/demo.stamp: pyproject.toml requirements.lock .ci/venv
+	@.ci/venv demo
+
+.venv/dev.stamp: pyproject.toml requirements.lock .ci/venv
+	@.ci/venv demo dev
