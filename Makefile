@@ -38,7 +38,7 @@ check: .venv/dev.stamp  ## lint, format, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 unit: .venv/dev.stamp  ## only the tests that open no socket
 	$(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
