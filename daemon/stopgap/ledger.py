@@ -1,0 +1,56 @@
+"""Ledger: the rows that guards read before an act, gathered for one incident.
+
+The store reads it twice: cheaply before anything is observed, and inside the batch that would write the permit. The second
+reading is what makes a guard exact: the writer works one operation after the other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class BrakeScope(StrEnum):
+    """What a brake stops."""
+
+    GLOBAL = "global"
+    PACK = "pack"
+    RULE = "rule"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """A durable stop: who, why, until when (None: until released). `name` is empty for the global one."""
+
+    scope: BrakeScope
+    name: str
+    by: str
+    why: str
+    since: datetime
+    until: datetime | None = None
+
+    def covers(self, rule: str, target: str, now: datetime) -> bool:
+        """Tell whether this brake stops a rule on a target now."""
+        if self.until is not None and self.until <= now:
+            return False
+        wanted = {
+            BrakeScope.GLOBAL: "",
+            BrakeScope.PACK: rule.partition("/")[0],
+            BrakeScope.RULE: rule,
+            BrakeScope.TARGET: target,
+        }
+        return self.name == wanted[self.scope]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the rows say about one incident's rule, target and resources.
+
+    `holders` maps those of the asked resources that another incident holds to that incident's id. `acted_at` is when the last
+    other incident of this rule and target acted without its mitigation having held.
+    """
+
+    brakes: tuple[Brake, ...] = ()
+    holders: Mapping[str, str] = field(default_factory=dict)
+    acted_at: datetime | None = None
