@@ -11,7 +11,7 @@ ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration alert matcher template action probe rule incident \
-  transitions ledger guard plan decide engine
+  transitions ledger guard journal plan decide engine
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))
