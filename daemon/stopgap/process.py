@@ -1,0 +1,165 @@
+"""Process: one child, run to its end or to its time limit, whose whole process group goes when it must go.
+
+It promises: never a shell; an environment without our secrets; output kept as head and tail while all of it is drained, so that a
+flooding child neither blocks nor fills memory; nobody who keeps the pipes open, or ignores SIGTERM, can hold us.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from stopgap.errors import StopgapError
+
+INHERITED = ("PATH", "HOME", "LANG", "TZ")
+LIMIT = 64 * 1024
+GRACE_SECONDS = 2.0
+LINGER_SECONDS = 0.5
+_STDOUT, _STDERR = 1, 2
+
+
+class NotFound(StopgapError):  # noqa: N818 - reads as the answer it is
+    """The command was never started: it is missing, not executable, or cannot be an argument list."""
+
+
+class TimedOut(StopgapError):  # noqa: N818 - reads as the answer it is
+    """The command was started and killed at its time limit: what it did is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a child ended: exit code (negative: the signal) and its output, with a note where bytes were left out."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    def complaint(self, secrets: Collection[str] = (), limit: int = 300) -> str:
+        """Return the end of what it said, on one line, secrets masked: for errors and findings."""
+        text = (self.stderr.strip() or self.stdout.strip()).decode(errors="replace")
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        line = "".join(c if c.isprintable() else " " for c in text)
+        return line if len(line) <= limit else "…" + line[1 - limit :]
+
+
+class _Kept:
+    """A stream of which only the head and the tail are kept."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = max(limit // 2, 1)
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out = 0
+
+    def add(self, piece: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += piece[:room] if room > 0 else b""
+        self._tail += piece[room:] if room > 0 else piece
+        if (excess := len(self._tail) - self._half) > 0:
+            del self._tail[:excess]
+            self._left_out += excess
+
+    def all(self) -> bytes:
+        note = f"\n… {self._left_out} bytes left out …\n".encode() if self._left_out else b""
+        return bytes(self._head) + note + bytes(self._tail)
+
+
+class _Child(asyncio.SubprocessProtocol):
+    """Collects output and says when the child has exited and when its pipes are closed: two different moments."""
+
+    def __init__(self, limit: int) -> None:
+        self.kept = {_STDOUT: _Kept(limit), _STDERR: _Kept(limit)}
+        self.exited = asyncio.Event()
+        self.silent = asyncio.Event()
+        self._open = {_STDOUT, _STDERR}
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.kept[fd].add(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._open.discard(fd)
+        if not self._open:
+            self.silent.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout: timedelta,  # noqa: ASYNC109 - it bounds the child, not the coroutine
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    limit: int = LIMIT,
+) -> Completed:
+    """Run `argv` in a session of its own and return how it ended.
+
+    The child sees PATH, HOME, LANG, TZ and `env`, nothing else. At the time limit, and when the caller is cancelled, its process
+    group gets SIGTERM and, two seconds later, SIGKILL. Raises NotFound (never started) and TimedOut (outcome unknown).
+    """
+    loop = asyncio.get_running_loop()
+    surroundings = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(env or {})
+    try:
+        transport, child = await loop.subprocess_exec(
+            lambda: _Child(limit),
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            env=surroundings,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
+        reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL byte"
+        raise NotFound(f"{argv[0][:200]!r} cannot be run: {reason}") from None
+    try:
+        _feed(transport, stdin)
+        async with asyncio.timeout(timeout.total_seconds()):
+            await child.exited.wait()
+        with suppress(TimeoutError):  # a grandchild may keep the pipes: what it says later is not ours
+            await asyncio.wait_for(child.silent.wait(), LINGER_SECONDS)
+    except TimeoutError:
+        await _end(transport.get_pid(), child)
+        raise TimedOut(
+            f"{argv[0]!r} did not end within {timeout.total_seconds():g} s and was killed"
+        ) from None
+    except asyncio.CancelledError:
+        await _end(transport.get_pid(), child)
+        raise
+    finally:
+        transport.close()
+    return Completed(transport.get_returncode() or 0, child.kept[_STDOUT].all(), child.kept[_STDERR].all())
+
+
+def _feed(transport: asyncio.SubprocessTransport, stdin: bytes | None) -> None:
+    pipe = transport.get_pipe_transport(0)
+    if isinstance(pipe, asyncio.WriteTransport):
+        pipe.write(stdin or b"")
+        pipe.write_eof()
+
+
+async def _end(group: int, child: _Child) -> None:
+    """End a process group: ask, wait a little for all of it, then insist. A second cancellation insists at once."""
+    try:
+        _signal(group, signal.SIGTERM)
+        async with asyncio.timeout(GRACE_SECONDS):
+            while _signal(group, 0) or not child.exited.is_set():  # noqa: ASYNC110 - nobody announces a group's end
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pass
+    finally:
+        _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Signal a process group; tell whether there was one."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""A child is run to its end or to its limit; its whole group goes, whatever it does to stay."""
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from stopgap import process
+
+SECOND = timedelta(seconds=1)
+LONG = timedelta(seconds=20)
+
+
+def python(code: str, *args: str) -> list[str]:
+    return [sys.executable, "-c", code, *args]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_exit_code_and_both_streams_come_back():
+    done = await process.run(
+        python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"), timeout=LONG
+    )
+    assert (done.code, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+
+
+async def test_a_signal_is_a_negative_code():
+    assert (await process.run(python("import os; os.kill(os.getpid(), 9)"), timeout=LONG)).code == -9
+
+
+async def test_stdin_reaches_the_child_and_ends():
+    done = await process.run(
+        python("import sys; print(len(sys.stdin.read()))"), stdin=b"x" * 300_000, timeout=LONG
+    )
+    assert done.stdout == b"300000\n"
+
+
+async def test_a_child_that_ignores_its_stdin_is_no_error():
+    assert (await process.run(["true"], stdin=b"x" * 300_000, timeout=LONG)).code == 0
+
+
+async def test_without_stdin_the_child_reads_nothing():
+    assert (await process.run(["cat"], timeout=LONG)).stdout == b""
+
+
+async def test_arguments_never_meet_a_shell():
+    assert (await process.run(["echo", "$(id); `id`", "|", "x"], timeout=LONG)).stdout == b"$(id); `id` | x\n"
+
+
+async def test_our_own_secrets_are_not_in_its_environment(monkeypatch):
+    monkeypatch.setenv("STOPGAP_WEBHOOK_TOKEN", "hush")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    seen = (await process.run(["env"], env={"MINE": "1"}, timeout=LONG)).stdout.decode()
+    assert "hush" not in seen
+    assert "MINE=1\n" in seen
+    assert {line.split("=")[0] for line in seen.splitlines()} <= {*process.INHERITED, "MINE"}
+
+
+@pytest.mark.parametrize("argv", [["/no/such/command"], ["/etc/passwd"], ["echo", "a\0b"], ["/"]])
+async def test_what_cannot_start_is_not_found(argv):
+    with pytest.raises(process.NotFound, match="cannot be run"):
+        await process.run(argv, timeout=LONG)
+
+
+async def test_a_missing_folder_is_not_found():
+    with pytest.raises(process.NotFound):
+        await process.run(["true"], cwd="/no/such/folder", timeout=LONG)
+
+
+async def test_a_flood_is_drained_and_kept_as_head_and_tail():
+    code = "import sys\nsys.stdout.write('head')\nfor _ in range(512): sys.stdout.write('x' * 65536)\nsys.stdout.write('tail')"
+    done = await process.run(python(code), limit=1000, timeout=LONG)
+    assert done.code == 0
+    assert done.stdout.startswith(b"head")
+    assert done.stdout.endswith(b"tail")
+    assert b"33553440 bytes left out" in done.stdout  # 32 MiB + 8 bytes, of which 1000 are kept
+    assert len(done.stdout) < 1100
+
+
+async def test_at_the_limit_the_whole_group_dies_even_if_it_ignores_sigterm(tmp_path):
+    code = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = os.fork()\n"
+        "open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
+        "time.sleep(60)"
+    )
+    path = tmp_path / "pids"
+    with pytest.raises(process.TimedOut, match="within 1 s"):
+        await process.run(python(code, str(path)), timeout=SECOND)
+    pids = [int(line) for line in path.read_text().split()]
+    await asyncio.sleep(0.1)
+    assert len(pids) == 2
+    assert not any(map(alive, pids))
+
+
+async def test_a_child_that_ends_on_sigterm_is_not_waited_for():
+    started = time.monotonic()
+    with pytest.raises(process.TimedOut):
+        await process.run(["sleep", "60"], timeout=timedelta(seconds=0.2))
+    assert time.monotonic() - started < process.GRACE_SECONDS
+
+
+async def test_a_grandchild_that_keeps_the_pipes_does_not_hold_us():
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(8); os._exit(0)\nprint('done')"
+    started = time.monotonic()
+    done = await process.run(python(code), timeout=LONG)
+    assert done.code == 0
+    assert done.stdout == b"done\n"
+    assert time.monotonic() - started < 5
+
+
+async def test_cancellation_kills_the_group_and_goes_on():
+    task = asyncio.create_task(process.run(["sleep", "61.25"], timeout=LONG))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert b"61.25" not in (await process.run(["ps", "-eo", "args"], timeout=LONG)).stdout
+
+
+def test_a_complaint_is_one_short_line_without_secrets():
+    done = process.Completed(1, b"", b"first\nbad value hunter2\x1b[31m\n" + b"x" * 280)
+    assert "hunter2" not in done.complaint(["hunter2", ""])
+    assert "\n" not in done.complaint()
+    assert "\x1b" not in done.complaint()
+    assert len(done.complaint()) <= 300
