@@ -1,6 +1,7 @@
 """Probe: a question to live data, with three answers. Unknown is never success and never a reason for a further risky step."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -24,7 +25,7 @@ class Finding:
 
 
 class Probe(Protocol[P]):
-    """One kind of question. `ask` may take as long as it likes: the engine bounds it by the probe key `timeout` (unknown)."""
+    """One kind of question. Instances are made once, in `app.py`, and hold their clients; `params` come with every call."""
 
     name: ClassVar[str]
     after: ClassVar[float]  # default of the probe key `after`, in seconds
@@ -34,8 +35,11 @@ class Probe(Protocol[P]):
         """Say in one line what is asked, secrets masked, without I/O."""
         ...
 
-    async def ask(self, params: P) -> Finding:
-        """Ask once. Raises ProbeError (or anything else) for unknown."""
+    async def ask(self, params: P, timeout: timedelta) -> Finding:  # noqa: ASYNC109 - what a timeout means is the probe's
+        """Ask once, within `timeout` (the probe key). Raises ProbeError (or anything else) for unknown.
+
+        The probe bounds itself, because silence is an answer to some (tcp: unhealthy); an overrun is unknown.
+        """
         ...
 
 

@@ -1,0 +1,221 @@
+"""Contacts: whom to tell, and the telling itself, through Apprise.
+
+A contact is a name and one or more Apprise URLs, which are secrets; a message goes to the first address that takes it. Apprise is
+imported at the first message and runs in two threads of our own. A thread cannot be cancelled, so everything around it is bounded:
+the queue (a full one refuses), the sockets, each address, the whole message. Nothing here prints a URL.
+
+Only the schemes of `SCHEMES` are sent to, and the web addresses that Apprise knows as one of these (a pasted Slack hook). The list
+holds services reached over the network; what runs commands, writes to this machine, or forwards to another Apprise is left out.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from pydantic import SecretStr
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from stopgap.duration import print_duration
+from stopgap.errors import PermanentError, TemporaryError
+
+SCHEMES = frozenset(
+    """
+    betterstack discord feishu firehydrant flock form forms gchat goalert goalerts gotify gotifys
+    guilded ilert incidentio jira json jsons lark line mailgun mailto mailtos matrix matrixs mmost
+    mmosts nctalk nctalks ntfy ntfys opsgenie pagerduty pagertree pbul postmark pover revolt rocket
+    rockets sendgrid ses signal signals signl4 slack sns sparkpost spike splunk squadcast synology
+    synologys tgram threema twilio twist victorops vonage webex whatsapp workflow workflows wxteams
+    xmatters xml xmls zulip
+    """.split()
+)
+_LONGEST_TITLE, _LONGEST_BODY = 200, 4000  # characters
+_THREADS, _WAITING, _ATTEMPTS = 2, 64, 3
+_SOCKET = 4.0  # seconds for a connection, and for each read
+_PER_ADDRESS = 8.0  # seconds until the next address is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Somebody, or some place, that can be told: Apprise URLs, best first."""
+
+    name: str
+    urls: tuple[SecretStr, ...]
+
+
+Book = Mapping[str, Mapping[str, Contact]]
+"""Contacts by pack and name; those of the whole site stand under the pack ""."""
+
+
+class Contacts:
+    """The contact book of the rules in force, and the couriers. `limit` bounds one message, `pause` spaces its attempts."""
+
+    def __init__(
+        self,
+        book: Book | None = None,
+        *,
+        limit: timedelta = timedelta(seconds=20),
+        pause: timedelta = timedelta(seconds=1),
+    ) -> None:
+        self.book: Book = book or {}
+        self._limit, self._pause = limit, pause
+        self._couriers = _Couriers()
+
+    def replace(self, book: Book) -> None:
+        """Take another book, at a reload; messages under way keep their addresses."""
+        self.book = book
+
+    def find(self, pack: str, name: str) -> Contact | None:
+        """Look a contact up: the pack's own, else the site's."""
+        return self.book.get(pack, {}).get(name) or self.book.get("", {}).get(name)
+
+    async def send(self, pack: str, name: str, title: str, body: str) -> None:
+        """Tell a contact, by the first of its addresses that takes the message.
+
+        Raises PermanentError for a contact that does not exist or cannot work, TemporaryError when nobody took the message.
+        """
+        contact = self.find(pack, name)
+        if contact is None or not contact.urls:
+            raise PermanentError(
+                f"no contact is called {name!r}: add it to `contacts` of site.yaml or of the pack"
+            )
+        title, body = _line(title), _cut(body)
+        try:
+            async with asyncio.timeout(self._limit.total_seconds()):
+                async for attempt in AsyncRetrying(
+                    stop=stop_after_attempt(_ATTEMPTS),
+                    wait=wait_random_exponential(self._pause.total_seconds()),
+                    retry=retry_if_exception_type(TemporaryError),
+                    reraise=True,
+                ):
+                    with attempt:
+                        await self._offer(contact, title, body)
+        except TimeoutError:
+            limit = print_duration(self._limit)
+            raise TemporaryError(f"contact {name!r} took no message within {limit}") from None
+
+    async def _offer(self, contact: Contact, title: str, body: str) -> None:
+        """Try one address after the other."""
+        reasons: list[str] = []
+        hopeless = True
+        for url in contact.urls:
+            try:
+                async with asyncio.timeout(_PER_ADDRESS):
+                    await self._couriers.run(partial(_deliver, url, title, body))
+            except PermanentError as error:
+                reasons.append(str(error))
+            except TemporaryError as error:
+                reasons.append(str(error))
+                hopeless = False
+            except TimeoutError:
+                reasons.append("no answer")
+                hopeless = False
+            else:
+                return
+        why = f"contact {contact.name!r} was not told: {'; '.join(dict.fromkeys(reasons))}"
+        raise PermanentError(why) if hopeless else TemporaryError(why)
+
+    def close(self) -> None:
+        """Send nothing more: what waits is refused, what is under way is left to its socket timeouts."""
+        self._couriers.close()
+
+
+class _Couriers:
+    """Two daemon threads behind a bounded queue: a receiver that never answers keeps no process from ending."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[tuple[Future[None], Callable[[], None]] | None] = queue.Queue(_WAITING)
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    async def run(self, call: Callable[[], None]) -> None:
+        """Run a call in a thread. Raises TemporaryError when too many are waiting or the couriers are closed."""
+        if self._closed:
+            raise TemporaryError("messages are no longer sent: Stopgap is ending")
+        done: Future[None] = Future()
+        try:
+            self._queue.put_nowait((done, call))
+        except queue.Full:
+            raise TemporaryError("too many messages are waiting") from None
+        if not self._threads:
+            self._threads = [
+                threading.Thread(target=self._work, daemon=True, name="courier") for _ in range(_THREADS)
+            ]
+            for thread in self._threads:
+                thread.start()
+        await asyncio.wrap_future(done)
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            done, call = task
+            if not done.set_running_or_notify_cancel():
+                continue
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - a border: whatever a plugin raises belongs to the asker, not to the thread
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    def close(self) -> None:
+        self._closed = True
+        while not self._queue.empty():
+            try:
+                task = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if task is not None and task[0].set_running_or_notify_cancel():
+                task[0].set_exception(TemporaryError("messages are no longer sent: Stopgap is ending"))
+        for _ in self._threads:
+            self._queue.put_nowait(None)
+
+
+def _deliver(url: SecretStr, title: str, body: str) -> None:
+    """Hand one message to Apprise, in a courier's thread."""
+    import logging  # noqa: PLC0415 - only what the first message needs
+
+    import apprise  # noqa: PLC0415 - heavy, and most processes never send
+
+    logging.getLogger("apprise").disabled = True  # it logs addresses and what receivers answer
+    address = url.get_secret_value().strip()
+    scheme = address.partition("://")[0].lower()
+    if scheme not in SCHEMES | {"https"}:
+        raise PermanentError(
+            "an address has a scheme that is not sent to; such as slack, mailtos, ntfys, pagerduty or json are"
+        )
+    asset = apprise.AppriseAsset(async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY)
+    service = apprise.Apprise.instantiate(address, asset=asset)
+    if service is None or not _known(service):
+        raise PermanentError("an address is not one that Apprise can use: see its page of the service")
+    service.socket_connect_timeout = service.socket_read_timeout = _SOCKET
+    try:
+        taken = service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
+    except Exception as error:  # noqa: BLE001 - a border: 170 plugins, and their errors may quote the address
+        raise TemporaryError(f"an address failed with {type(error).__name__}") from None
+    if not taken:
+        raise TemporaryError("an address did not take the message")
+
+
+def _known(service: object) -> bool:
+    """Tell whether the plugin itself is an allowed one, whatever the address looked like."""
+    names: set[str] = set()
+    for attribute in ("protocol", "secure_protocol"):
+        value = getattr(service, attribute, None) or ()
+        names |= {value} if isinstance(value, str) else set(value)
+    return not names.isdisjoint(SCHEMES)
+
+
+def _line(title: str) -> str:
+    """Make a title one printable line: it becomes a mail header."""
+    text = "".join(char if char.isprintable() else " " for char in title[:_LONGEST_TITLE])
+    return " ".join(text.split()) or "Stopgap"
+
+
+def _cut(body: str) -> str:
+    """Bound a body and drop control characters, keeping its lines."""
+    text = "".join(char if char.isprintable() or char in "\n\t" else " " for char in body[:_LONGEST_BODY])
+    return text + "\n[cut]" if len(body) > _LONGEST_BODY else text
