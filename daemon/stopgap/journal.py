@@ -1,8 +1,8 @@
 """Journal: the port through which everything becomes durable, and what passes through it.
 
-One writer works off one operation after the other and commits them in groups. What an operation returns is on disk. Observers see
-each committed line on the event loop, in commit order, before the operation that wrote it returns: the engine's own state, the log and
-the metrics are all observers of this one timeline.
+One writer works off one operation after the other and commits them in groups. What an operation returns is on disk.
+Observers see each committed line on the event loop, in commit order, before the operation that wrote it returns: the
+engine's own state, the log and the metrics are all observers of this one timeline.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,10 +58,10 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What the row of a closed incident says. `reverted_at` is set when its mitigation held and was taken back after recovery.
+    """What the row of a closed incident says. `reverted_at` is set when it was taken back after recovery.
 
-    `serve` marks its firing alerts as served: their repeats open nothing. Otherwise those that still fire (`refiring`) open the next
-    incident in the same commit.
+    `serve` marks its firing alerts as served: their repeats open nothing. Otherwise those that still fire (`refiring`)
+    open the next incident in the same commit.
     """
 
     outcome: Outcome
@@ -77,9 +77,10 @@ class Closing:
 class Append:
     """One operation on one live incident: these events, and in the same commit what belongs to them.
 
-    `expect` is the seq that the decision was made at; None for facts, which are appended whatever came between. `request` is put to the
-    guards inside the batch, against rows as they are then; when they allow, `request.take` is held, and with `permit` the permit row
-    is written and counts. `undo` maps an act (`0/0/do`) to what was observed; `receipt` an act to what it returned.
+    `expect` is the seq that the decision was made at; None for facts, which are appended whatever came between.
+    `request` is put to the guards inside the batch, against rows as they are then; when they allow, `request.take` is
+    held, and with `permit` the permit row is written and counts. `undo` maps an act (`0/0/do`) to what was observed;
+    `receipt` an act to what it returned.
     """
 
     incident: str

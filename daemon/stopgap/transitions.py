@@ -9,28 +9,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from types import MappingProxyType
-from typing import Any
 
+from stopgap.facts import REDUCERS, kept_after_failure
 from stopgap.guard import WAITS
-from stopgap.incident import (
-    AlertState,
-    Cause,
-    Event,
-    EventKind as K,
-    Incident,
-    Outcome,
-    Phase,
-    ProbeState,
-    Ref,
-    Role,
-    RungState,
-    StepState,
-    StepStatus,
-)
+from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, RungState, StepStatus
 
 
 def _waits(_: Incident, event: Event) -> bool:
     return event.detail.get("reason") in WAITS
+
+
+def forward(rung: int, planned: RungState) -> list[Ref]:
+    """Return the acts that apply a rung, in order."""
+    return [Ref(rung, Role.DO, i) for i in range(planned.do)] + [
+        Ref(rung, Role.ACTIVATE, i) for i in range(planned.activate)
+    ]
 
 
 def _rung_complete(state: Incident, _: Event) -> bool:
@@ -39,11 +32,6 @@ def _rung_complete(state: Incident, _: Event) -> bool:
         step in state.steps and state.steps[step].status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED)
         for step in forward(state.rung, rung)
     )
-
-
-def _kept_after_failure(state: Incident, event: Event) -> bool:
-    rung = state.rungs.get(_rung_of(event))
-    return rung is not None and rung.failed
 
 
 def _from(phase: Phase) -> Callable[[Incident, Event], bool]:
@@ -59,13 +47,6 @@ def _recovered(state: Incident, _: Event) -> bool:
 
 def _otherwise(_: Incident, __: Event) -> bool:
     return True
-
-
-def forward(rung: int, planned: RungState) -> list[Ref]:
-    """Return the acts that apply a rung, in order."""
-    return [Ref(rung, Role.DO, i) for i in range(planned.do)] + [
-        Ref(rung, Role.ACTIVATE, i) for i in range(planned.activate)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +68,7 @@ ARCS: tuple[Arc, ...] = (
         for event in (K.STEP_SUCCEEDED, K.STEP_SKIPPED)
     ),
     *(
-        Arc(source, K.RUNG_HELD, Phase.OPEN, _kept_after_failure, "failed, kept")
+        Arc(source, K.RUNG_HELD, Phase.OPEN, kept_after_failure, "failed, kept")
         for source in (Phase.MITIGATING, Phase.VERIFYING)
     ),
     Arc(Phase.VERIFYING, K.MITIGATED, Phase.MITIGATED),
@@ -120,7 +101,7 @@ _BY_EVENT: Mapping[tuple[Phase, K], tuple[Arc, ...]] = MappingProxyType(
 
 def apply(state: Incident, event: Event) -> Incident:
     """Return the state after one event: first the facts, then the phase."""
-    reducer = _REDUCERS.get(event.kind)
+    reducer = REDUCERS.get(event.kind)
     if reducer is not None:
         state = reducer(state, event)
     if event.seq:
@@ -159,270 +140,3 @@ def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
         probes = {key: p for key, p in probes.items() if not key.startswith(_FRESH[phase])}
     unproven = state.unproven and phase is not Phase.RECOVERING
     return replace(state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven)
-
-
-# --- what each event says of the facts ---
-
-
-def _alert(detail: Mapping[str, Any]) -> AlertState:
-    return AlertState(
-        labels=detail.get("labels", {}),
-        annotations=detail.get("annotations", {}),
-        starts_at=detail.get("starts_at", ""),
-    )
-
-
-def _opened(state: Incident, event: Event) -> Incident:
-    d = event.detail
-    return replace(
-        state,
-        rule=d.get("rule", ""),
-        version=d.get("version", ""),
-        target=d.get("target", ""),
-        severity=d.get("severity", "P2"),
-        mode=d.get("mode", "auto"),
-        flaw=d.get("flaw", ""),
-        follows=d.get("follows", ""),
-        flaps=d.get("flaps", 0),
-        rung=d.get("rung", 0),
-        opened_at=event.at,
-        phase_at=event.at,
-        alerts={fingerprint: _alert(alert) for fingerprint, alert in d.get("alerts", {}).items()},
-    )
-
-
-def _alert_joined(state: Incident, event: Event) -> Incident:
-    return replace(state, alerts={**state.alerts, event.detail.get("fingerprint", ""): _alert(event.detail)})
-
-
-def _set_firing(*, firing: bool) -> Callable[[Incident, Event], Incident]:
-    def reducer(state: Incident, event: Event) -> Incident:
-        fingerprint = event.detail.get("fingerprint", "")
-        if fingerprint not in state.alerts:
-            return state
-        return replace(
-            state, alerts={**state.alerts, fingerprint: replace(state.alerts[fingerprint], firing=firing)}
-        )
-
-    return reducer
-
-
-def _refused(state: Incident, event: Event) -> Incident:
-    return replace(state, reason=event.detail.get("reason", ""))
-
-
-def _rung_of(event: Event) -> int:
-    return int(event.detail.get("rung", 0))
-
-
-def _rung_started(state: Incident, event: Event) -> Incident:
-    d = event.detail
-    planned = RungState(
-        do=d.get("do", 0),
-        activate=d.get("activate", 0),
-        reverts=tuple(d.get("reverts", ())),
-        resources=tuple(d.get("resources", ())),
-        labels=d.get("labels", {}),
-        annotations=d.get("annotations", {}),
-        kept=d.get("on_resolve") == "keep",
-    )
-    number = _rung_of(event)
-    return replace(
-        state,
-        rung=number,
-        rungs={**state.rungs, number: planned},
-        acted_at=event.at,
-        reason="",
-        undecided=False,
-        lease_from=state.lease_from or (event.at if planned.resources else None),
-    )
-
-
-def ref_of(event: Event) -> Ref:
-    """Return which act an event of a step speaks of."""
-    d = event.detail
-    return Ref(d.get("rung", 0), Role(d.get("role", "do")), d.get("step", 0))
-
-
-def _step_started(state: Incident, event: Event) -> Incident:
-    ref, n = ref_of(event), event.detail.get("n", 1)
-    before = state.steps.get(ref)
-    tries = before.tries + 1 if before is not None and before.n == n else 1
-    step = StepState(StepStatus.STARTED, event.at, n=n, tries=tries)
-    reason = "" if state.reason == "brake" else state.reason
-    return replace(state, steps={**state.steps, ref: step}, reason=reason)
-
-
-def _step(status: StepStatus, **changes: Any) -> Callable[[Incident, Event], Incident]:
-    def reducer(state: Incident, event: Event) -> Incident:
-        ref = ref_of(event)
-        before = state.steps.get(ref, StepState(status, event.at))
-        after = replace(before, status=status, at=event.at, retry_at=None, **changes)
-        return replace(state, steps={**state.steps, ref: after})
-
-    return reducer
-
-
-def _step_failed(state: Incident, event: Event) -> Incident:
-    ref = ref_of(event)
-    before = state.steps.get(ref, StepState(StepStatus.FAILED, event.at))
-    retry_at = event.detail.get("retry_at")
-    after = replace(
-        before,
-        status=StepStatus.FAILED,
-        at=event.at,
-        retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
-    )
-    return replace(state, steps={**state.steps, ref: after})
-
-
-def _step_unknown(state: Incident, event: Event) -> Incident:
-    status = StepStatus.UNCLEAR if event.detail.get("unclear") else StepStatus.UNKNOWN
-    state = _step(status)(state, event)
-    ref = ref_of(event)
-    return replace(
-        state, steps={**state.steps, ref: replace(state.steps[ref], looks=event.detail.get("looks", 0))}
-    )
-
-
-def _drifted(state: Incident, event: Event) -> Incident:
-    state = _step(StepStatus.SUCCEEDED)(state, event)
-    return replace(state, drifted=(*state.drifted, str(event.detail.get("detail", ""))))
-
-
-def _step_reverted(state: Incident, event: Event) -> Incident:
-    return _step(StepStatus.SUCCEEDED, changed=bool(event.detail.get("changed", True)))(state, event)
-
-
-def _update_rung(state: Incident, number: int, **changes: Any) -> Incident:
-    if number not in state.rungs:
-        return state
-    return replace(state, rungs={**state.rungs, number: replace(state.rungs[number], **changes)})
-
-
-def _rung_failed(state: Incident, event: Event) -> Incident:
-    return _update_rung(state, _rung_of(event), failed=True)
-
-
-def _rung_held(state: Incident, event: Event) -> Incident:
-    if _kept_after_failure(state, event):
-        return replace(state, rung=_rung_of(event) + 1)
-    return replace(state, undecided=event.detail.get("verdict") == "unknown")
-
-
-def _mitigated(state: Incident, event: Event) -> Incident:
-    return replace(state, mitigated_at=state.mitigated_at or event.at, reason="", undecided=False, lost=False)
-
-
-def _probed(state: Incident, event: Event) -> Incident:
-    key = event.detail.get("probe", "")
-    if not key:  # unproven: there is no probe of the cause
-        return replace(state, unproven=True)
-    verdict = event.kind.removeprefix("probe_")
-    before = state.probes.get(key)
-    now = ProbeState(verdict, since=event.at, asked_at=event.at)
-    if before is not None and before.verdict == verdict:
-        now = replace(before, asked_at=event.at, streak=before.streak + 1)
-    lost = state.lost and not (verdict == "healthy" and key.startswith("recheck/"))
-    return replace(state, probes={**state.probes, key: now}, lost=lost)
-
-
-def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:
-    def reducer(state: Incident, event: Event) -> Incident:
-        return replace(state, lease_told=word, lease_told_at=event.at)
-
-    return reducer
-
-
-def _lease_extended(state: Incident, event: Event) -> Incident:
-    until = datetime.fromisoformat(event.detail["until"]) if event.detail.get("until") else None
-    return replace(state, lease_until=until, lease_told="", lease_told_at=None)
-
-
-def _revert_started(state: Incident, event: Event) -> Incident:
-    cause = Cause(event.detail.get("cause", Cause.PERSON))
-    again = {
-        ref: replace(step, status=StepStatus.PENDING, looks=0)
-        for ref, step in state.steps.items()
-        if ref.role in (Role.REVERT, Role.REACTIVATE)
-        and step.status in (StepStatus.FAILED, StepStatus.UNCLEAR)
-    }
-    return replace(
-        state,
-        cause=cause,
-        reason="",
-        reverting=tuple(event.detail.get("rungs", ())),
-        steps={**state.steps, **again},
-        stuck=False,
-        applying=state.applying and cause is not Cause.PERSON,
-    )
-
-
-def _reverted(state: Incident, _: Event) -> Incident:
-    rungs = {n: replace(r, reverted=True) if n in state.reverting else r for n, r in state.rungs.items()}
-    climbs = state.cause is Cause.RUNG_FAILED
-    state = replace(state, rungs=rungs, reverting=(), rung=state.rung + 1 if climbs else state.rung)
-    return state if state.held else replace(state, lease_from=None, lease_until=None)
-
-
-def _handed_over(state: Incident, event: Event) -> Incident:
-    stuck = state.stuck or bool(event.detail.get("stuck"))
-    reason = event.detail.get("reason", state.reason)
-    return replace(state, handed_over=True, applying=False, stuck=stuck, reason=reason)
-
-
-def _shadow_planned(state: Incident, _: Event) -> Incident:
-    return replace(state, applying=False, reason="shadow")
-
-
-def _kept(state: Incident, _: Event) -> Incident:
-    rungs = {n: replace(r, kept=True) for n, r in state.rungs.items()}
-    return replace(state, rungs=rungs, applying=False)
-
-
-def _closed(state: Incident, event: Event) -> Incident:
-    outcome = Outcome(event.detail.get("outcome", Outcome.RECOVERED))
-    return replace(state, outcome=outcome, closed_at=event.at)
-
-
-def _acknowledged(state: Incident, event: Event) -> Incident:
-    return replace(state, acknowledged_by=str(event.detail.get("by", "")))
-
-
-def _lost(state: Incident, _: Event) -> Incident:
-    return replace(state, lost=True)
-
-
-_REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
-    K.OPENED: _opened,
-    K.ALERT_JOINED: _alert_joined,
-    K.ALERT_RESOLVED: _set_firing(firing=False),
-    K.REFIRED: _set_firing(firing=True),
-    K.REFUSED: _refused,
-    K.RUNG_STARTED: _rung_started,
-    K.STEP_STARTED: _step_started,
-    K.STEP_SUCCEEDED: _step(StepStatus.SUCCEEDED),
-    K.STEP_FAILED: _step_failed,
-    K.REVERT_FAILED: _step_failed,
-    K.STEP_SKIPPED: _step(StepStatus.SKIPPED),
-    K.STEP_UNKNOWN: _step_unknown,
-    K.STEP_REVERTED: _step_reverted,
-    K.DRIFTED: _drifted,
-    K.RUNG_HELD: _rung_held,
-    K.RUNG_FAILED: _rung_failed,
-    K.PROBE_HEALTHY: _probed,
-    K.PROBE_UNHEALTHY: _probed,
-    K.PROBE_UNKNOWN: _probed,
-    K.MITIGATED: _mitigated,
-    K.MITIGATION_LOST: _lost,
-    K.LEASE_ENDING: _lease_told("ending"),
-    K.LEASE_EXPIRED: _lease_told("expired"),
-    K.LEASE_EXTENDED: _lease_extended,
-    K.REVERT_STARTED: _revert_started,
-    K.REVERTED: _reverted,
-    K.HANDED_OVER: _handed_over,
-    K.SHADOW_PLANNED: _shadow_planned,
-    K.ACKNOWLEDGED: _acknowledged,
-    K.KEPT: _kept,
-    K.CLOSED: _closed,
-}

@@ -1,0 +1,44 @@
+"""Closing: what the row of an incident says once its timeline has ended."""
+
+from stopgap.incident import Cause, Event, Incident, Outcome
+from stopgap.journal import Closing, Sighting
+from stopgap.rule import Rule
+
+
+def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool = False) -> Closing:
+    """Return the closing of an incident. Alerts that fire again while their mitigation is taken back open the next incident."""
+    held_and_back = state.cause is Cause.RECOVERED
+    refiring = ()
+    if state.firing and not serve and rule is not None:
+        refiring = tuple(
+            _again(state, rule, fingerprint, event) for fingerprint, a in state.alerts.items() if a.firing
+        )
+    return Closing(
+        outcome=Outcome(event.detail["outcome"]),
+        severity=state.severity,
+        rung=max(state.rungs, default=0),
+        mitigated_at=state.mitigated_at,
+        reverted_at=event.at if held_and_back else None,
+        serve=serve,
+        refiring=refiring,
+    )
+
+
+def _again(state: Incident, rule: Rule, fingerprint: str, event: Event) -> Sighting:
+    alert = state.alerts[fingerprint]
+    return Sighting(
+        rule=state.rule,
+        version=state.version,
+        target=state.target,
+        severity=state.severity,
+        mode=state.mode,
+        fingerprint=fingerprint,
+        alert={
+            "labels": dict(alert.labels),
+            "annotations": dict(alert.annotations),
+            "starts_at": alert.starts_at,
+        },
+        firing=True,
+        at=event.at,
+        flap_window=rule.limits.flap_window,
+    )
