@@ -106,7 +106,7 @@ class Scope:
                 return self.secrets.get(reference.name)
             case RefKind.LABELS:
                 return self.labels.get(reference.name) or None
-            case RefKind.ANNOTATIONS:
+            case _:
                 return self.annotations.get(reference.name) or None
 
 
@@ -239,11 +239,6 @@ def _checked(text: str, reference: Reference, before: str) -> str:
     return text
 
 
-def safe(text: str) -> bool:
-    """Tell whether a value that came with an alert may stand where a program reads it."""
-    return _SAFE.fullmatch(text) is not None
-
-
 def legible(text: str) -> str:
     """Make a hostile value fit for a person: white space becomes a blank, what is not printable its escape, the end is cut."""
     shown = "".join(map(_visible, text[:LONGEST_PROSE]))
@@ -316,18 +311,15 @@ def _filter(node: nodes.Filter, offset: int) -> tuple[_Filter, str]:
     if node.name not in set(_Filter):
         raise TemplateError(f"unknown filter {node.name[:40]}", offset)
     kind = _Filter(node.name)
-    arguments = [
-        argument.value
-        for argument in node.args
-        if isinstance(argument, nodes.Const) and type(argument.value) in {str, int}
+    given = [
+        each.value for each in node.args if isinstance(each, nodes.Const) and type(each.value) in {str, int}
     ]
-    others = len(node.args) - len(arguments) + len(node.kwargs) + bool(node.dyn_args) + bool(node.dyn_kwargs)
-    if others or len(arguments) != (kind is _Filter.DEFAULT):
-        cure = 'write default("text")' if kind is _Filter.DEFAULT else f"write {kind} without arguments"
-        raise TemplateError(
-            f"{kind} takes {'one text or number' if kind is _Filter.DEFAULT else 'nothing'}", offset, cure
-        )
-    return kind, str(arguments[0]) if arguments else ""
+    others = len(node.args) - len(given) + len(node.kwargs) + bool(node.dyn_args) + bool(node.dyn_kwargs)
+    if kind is _Filter.DEFAULT and (others or len(given) != 1):
+        raise TemplateError("default takes one text or number", offset, 'write default("text")')
+    if kind is not _Filter.DEFAULT and (others or given):
+        raise TemplateError(f"{kind} takes no arguments", offset, f"write {kind} alone")
+    return kind, "".join(map(str, given))
 
 
 def _reference(node: nodes.Node | None, offset: int) -> Reference:
@@ -355,19 +347,25 @@ def compile_tree(tree: Any, at: tuple[str | int, ...] = ()) -> tuple[Any, tuple[
     """Turn the texts of a tree that hold `{{`, `{%` or `{#` into Templates; return it, and all that is wrong with its `path`."""
     wrong: list[TemplateError] = []
 
-    def compiled(text: str, path: tuple[str | int, ...]) -> Template | str:
-        if not any(mark in text for mark in _MARKS):
-            return text
+    def compiled(leaf: Any, path: tuple[str | int, ...]) -> Any:
         try:
-            return Template.parse(text)
+            return _leaf(leaf, path)
         except TemplateError as error:
             error.path = path
             wrong.append(error)
-            return text
+            return leaf
 
-    return _walk(tree, lambda leaf, path: compiled(leaf, path) if isinstance(leaf, str) else leaf, at), tuple(
-        wrong
-    )
+    return _walk(tree, compiled, at), tuple(wrong)
+
+
+def _leaf(leaf: Any, path: tuple[str | int, ...]) -> Any:
+    if _marked(path):
+        raise TemplateError("a key cannot be a template", cure="write the key itself")
+    return Template.parse(leaf) if _marked((leaf,)) else leaf
+
+
+def _marked(texts: tuple[Any, ...]) -> bool:
+    return any(isinstance(text, str) and any(mark in text for mark in _MARKS) for text in texts)
 
 
 def bind_tree(tree: Any, values: Mapping[str, str]) -> Any:
