@@ -7,7 +7,7 @@ journaled at once and counts at the next decision.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -341,7 +341,7 @@ class Engine:
         self._touch_all()
         return was_on
 
-    # --- for people (orders.py) ---
+    # --- what orders.py asks ---
 
     def acting(self, identifier: str) -> bool:
         """Tell whether an act is under way for this incident."""
@@ -350,7 +350,3 @@ class Engine:
     def rule_of(self, state: Incident) -> Rule | None:
         """Return the rule version that an incident runs under."""
         return self._versions.get(state.version)
-
-    def now_in(self, state: Incident, event: Event) -> Incident:
-        """Return the state that an event would lead to."""
-        return apply(state, replace(event, seq=state.seq + 1))

@@ -284,7 +284,5 @@ class Performer:
         try:
             async with self._probing, asyncio.timeout((limit + PROBE_SLACK).total_seconds()):
                 return await probe.probe.ask(probe.params, limit)
-        except (
-            Exception
-        ) as error:  # border: probe. Whatever keeps us from looking is unknown, never unhealthy
+        except Exception as error:  # noqa: BLE001 - border: probe. Not looked means unknown
             return Finding(Verdict.UNKNOWN, f"{type(error).__name__}: {error}"[:300])

@@ -134,9 +134,7 @@ class Steps:
         else:
             try:
                 undo = Undo(await self._observe(act))
-            except (
-                Exception
-            ) as error:  # border: step. Not observed means not acted: a known failure, whatever it was
+            except Exception as error:  # noqa: BLE001 - border: step. Not observed, not acted
                 await self._append(
                     act.state, *opening, self._failure(act, error), request=request, permit=permit
                 )

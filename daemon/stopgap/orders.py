@@ -1,0 +1,140 @@
+"""Orders: what people say to an incident. Each order is journaled at the moment it is given, or refused with a reason."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Protocol
+
+from stopgap.clock import Clock
+from stopgap.closing import closing_of
+from stopgap.decide import outcome_of
+from stopgap.errors import StopgapError
+from stopgap.guard import Refusal, Request
+from stopgap.incident import (
+    TARGET_LOCK,
+    Cause,
+    Event,
+    EventKind as K,
+    Incident,
+    Outcome,
+    Phase,
+    holdings,
+    lease_end,
+)
+from stopgap.journal import Append, Conflict, Journal
+from stopgap.rule import Rule
+
+ATTEMPTS = 5  # an order is tried again when the incident moved on while it was being written
+LONGEST_LEASE = timedelta(days=30)
+
+
+class NoSuchIncident(StopgapError):  # noqa: N818 - named as the answer that the person reads
+    """No live incident has this id."""
+
+
+class NotPossible(StopgapError):  # noqa: N818 - the same
+    """The incident is not in a state in which the order makes sense; the text says why and what to do."""
+
+
+class Ward(Protocol):
+    """What orders need to know of the engine."""
+
+    journal: Journal
+    incidents: dict[str, Incident]
+
+    def acting(self, identifier: str) -> bool:
+        """Tell whether an act is under way."""
+        ...
+
+    def rule_of(self, state: Incident) -> Rule | None:
+        """Return the rule version that an incident runs under."""
+        ...
+
+
+class Orders:
+    """Takes people's orders. `by` is the person's name as given, `why` their reason."""
+
+    def __init__(self, ward: Ward, clock: Clock) -> None:
+        self._ward = ward
+        self._clock = clock
+
+    async def acknowledge(self, identifier: str, by: str, why: str = "") -> None:
+        """Say that a person has seen it. Raises NoSuchIncident, StoreError."""
+        await self._give(identifier, lambda _: (self._event(K.ACKNOWLEDGED, by=by, why=why),))
+
+    async def revert(self, identifier: str, by: str, why: str) -> None:
+        """Take everything back now, whatever the alerts say; passes the brake. Raises NoSuchIncident, NotPossible."""
+
+        def order(state: Incident) -> tuple[Event, ...]:
+            if not state.held:
+                raise NotPossible("it holds nothing that could be taken back")
+            if state.phase is Phase.REVERTING and not state.stuck:
+                raise NotPossible("it is being taken back already")
+            return (
+                self._event(K.REVERT_STARTED, cause=Cause.PERSON, by=by, why=why, rungs=list(state.held)),
+            )
+
+        await self._give(identifier, order, lock=True)
+
+    async def extend(self, identifier: str, by: str, for_: timedelta, why: str) -> None:
+        """Let a lease end later, by `for_` from its present end. Raises NoSuchIncident, NotPossible."""
+
+        def order(state: Incident) -> tuple[Event, ...]:
+            rule = self._ward.rule_of(state)
+            end = lease_end(state, rule.limits.max_hold) if rule else None
+            if end is None:
+                raise NotPossible("it holds no mitigation whose lease could be extended")
+            now = self._clock.now()
+            until = max(end, now) + for_
+            if until - now > LONGEST_LEASE:
+                raise NotPossible("a lease may not end later than 30 days from now")
+            return (self._event(K.LEASE_EXTENDED, until=until.isoformat(), by=by, why=why),)
+
+        await self._give(identifier, order)
+
+    async def close(self, identifier: str, by: str, why: str, *, keep: bool) -> None:
+        """End an incident; its firing alerts are served: their repeats open nothing. Raises NoSuchIncident, NotPossible."""
+
+        def order(state: Incident) -> tuple[Event, ...]:
+            if self._ward.acting(identifier):
+                raise NotPossible("an act is under way: try again when it has ended")
+            if state.held and not keep:
+                raise NotPossible("it holds a mitigation: revert it first, or close it with --keep")
+            outcome = Outcome.KEPT if state.held else outcome_of(state)
+            if state.firing and outcome is Outcome.SELF_RESOLVED:
+                outcome = Outcome.HANDED_OVER
+            served = [fingerprint for fingerprint, alert in state.alerts.items() if alert.firing]
+            closed = self._event(K.CLOSED, outcome=outcome, by=by, why=why, served=served)
+            return (self._event(K.KEPT, by=by, why=why), closed) if state.held else (closed,)
+
+        await self._give(identifier, order)
+
+    def _event(self, kind: K, **detail: Any) -> Event:
+        return Event(kind, self._clock.now(), {k: v for k, v in detail.items() if v != ""})
+
+    async def _give(
+        self, identifier: str, order: Callable[[Incident], tuple[Event, ...]], *, lock: bool = False
+    ) -> None:
+        for _ in range(ATTEMPTS):
+            state = self._ward.incidents.get(identifier)
+            if state is None:
+                raise NoSuchIncident(f"no live incident {identifier}")
+            events = order(state)
+            closes = events[-1].kind is K.CLOSED
+            take = (TARGET_LOCK + state.target,)
+            answer = await self._ward.journal.append(
+                Append(
+                    identifier,
+                    events,
+                    expect=state.seq,
+                    request=Request(identifier, state.rule, state.target, take, person=True)
+                    if lock
+                    else None,
+                    release=tuple(sorted(holdings(state))) if closes else (),
+                    closing=closing_of(state, None, events[-1], serve=True) if closes else None,
+                )
+            )
+            if isinstance(answer, Refusal):
+                raise NotPossible(f"{answer.reason}: {answer.text}")
+            if not isinstance(answer, Conflict):
+                return
+        raise NotPossible("it keeps moving on: try again")
