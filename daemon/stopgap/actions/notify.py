@@ -1,0 +1,68 @@
+# ruff: noqa: ARG002 - the port's signatures
+"""Notify: a message of the rule's own goes to a contact."""
+
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from stopgap.action import Action, Danger, Json, Moment, Params, Settled
+from stopgap.actions.transient import Transient
+from stopgap.context import Context
+
+
+class NotifyParams(Params):
+    """Whom to tell, and what."""
+
+    prose = frozenset({"title", "body"})
+
+    contact: Annotated[str, Field(min_length=1, max_length=200)]
+    title: Annotated[str, Field(max_length=1000)] = ""
+    body: Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+class Notify(Transient[NotifyParams], Action[NotifyParams]):
+    """Send a message to a contact of the pack or of the site.
+
+    ```yaml
+    notify:
+      contact: pms-team
+      title: PMS away
+      body: "The hotel runs on mock data: {{ annotations.summary | default('no summary') }}"
+    ```
+    """
+
+    name: ClassVar[str] = "notify"
+    danger: ClassVar[Danger] = Danger.NONE
+    timeout: ClassVar[timedelta] = timedelta(seconds=30)
+    params = NotifyParams
+
+    def __init__(self, context: Context) -> None:
+        """Take the contact book."""
+        self._contacts = context.contacts
+
+    def describe(self, params: NotifyParams) -> str:
+        """Name the contact and the title."""
+        return f"tell {params.contact}" + (f": {params.title[:100]}" if params.title else "")
+
+    def idempotent(self, params: NotifyParams) -> bool:
+        """Tell that a message twice is better than no message."""
+        return True
+
+    def resource(self, params: NotifyParams) -> tuple[str, ...]:
+        """Name nothing: nothing is changed."""
+        return ()
+
+    async def observe(self, params: NotifyParams, moment: Moment) -> Json:
+        """See nothing: whether somebody was told does not show."""
+
+    def settled(self, params: NotifyParams, before: Json, now: Json) -> Settled:
+        """Tell that it cannot be known: idempotent, so it is sent once more."""
+        return Settled.UNCLEAR
+
+    async def run(self, params: NotifyParams, before: Json, moment: Moment) -> Json:
+        """Send the message."""
+        pack = moment.rule.split("/", 1)[0]
+        await self._contacts.send(
+            pack, params.contact, params.title or f"{moment.rule} on {moment.target}", params.body
+        )

@@ -1,0 +1,116 @@
+"""Capability: what a place behind a locator lets us do, so that an action knows what it does and not where."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import ClassVar
+
+from stopgap.backends.locator import Locator
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One setting: its value as a program reads it (None: absent), and the characters that stand there.
+
+    `form` is the backend's own business: given back, it makes taking back exact to the byte.
+    """
+
+    value: str | None
+    form: str | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """Say only whether there is one: it may be a secret."""
+        return "Entry(absent)" if self.value is None else "Entry(***)"
+
+
+Plan = Callable[[Mapping[str, Entry]], Mapping[str, Entry]]
+"""Given what stands there now, say what shall stand there; keys left out stay. May raise ActionError: then nothing is written."""
+
+
+class Place(ABC):
+    """Something outside that a locator names. Making one does no I/O; a locator it cannot take is a ValueError."""
+
+    schemes: ClassVar[tuple[str, ...]]
+    example: ClassVar[str]
+    purpose: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, locator: Locator) -> None:
+        """Take the parts of the locator."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name the place as a resource, one way only (`env:/etc/app.env`)."""
+
+
+class Flags(Place):
+    """Holds settings: keys with values."""
+
+    purpose = "hold flags"
+    legible: ClassVar[bool] = True
+    """Whether values can be read back. Where not, `Entry.value` is a digest, and taking back needs the value to go back to."""
+
+    @abstractmethod
+    async def read(self, keys: Collection[str], within: timedelta) -> dict[str, Entry]:
+        """Read settings. Raises ActionError."""
+
+    @abstractmethod
+    async def change(self, keys: Collection[str], plan: Plan, within: timedelta) -> dict[str, Entry]:
+        """Read `keys`, ask `plan`, write all that it says at once or nothing, and return what stands there then.
+
+        Between reading and writing no other writer that keeps the lock comes in. Raises ActionError when nothing was written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs: all of it up, or not; and per instance a mark that differs after each start."""
+
+    up: bool
+    starts: Mapping[str, str]
+
+
+class Restartable(Place):
+    """Runs something that can be started anew."""
+
+    purpose = "restart"
+
+    @abstractmethod
+    async def observe(self, within: timedelta) -> Running:
+        """See what runs. Raises ActionError."""
+
+    @abstractmethod
+    async def restart(self, within: timedelta) -> None:
+        """Start it anew; what is stopped is started. Raises ActionError when known not done."""
+
+
+class Services(Restartable):
+    """Runs something that can also be stopped and started. Both are idempotent."""
+
+    purpose = "start and stop"
+
+    @abstractmethod
+    async def start(self, within: timedelta) -> None:
+        """Start what is stopped. Raises ActionError when known not done."""
+
+    @abstractmethod
+    async def stop(self, within: timedelta) -> None:
+        """Stop what runs. Raises ActionError when known not done."""
+
+
+class Scalable(Place):
+    """Runs something of which there can be more."""
+
+    purpose = "scale"
+    measures: ClassVar[tuple[str, ...]]
+    """What can be changed: `count` (instances), `memory` (MiB of each)."""
+
+    @abstractmethod
+    async def size(self, measure: str, within: timedelta) -> int:
+        """Read a measure. Raises ActionError."""
+
+    @abstractmethod
+    async def resize(self, measure: str, size: int, within: timedelta) -> None:
+        """Set a measure. Raises ActionError when known not done."""

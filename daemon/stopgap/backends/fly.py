@@ -1,0 +1,142 @@
+"""Fly: an app on Fly.io, by `flyctl` with the login of its own environment (FLY_API_TOKEN).
+
+Flags are the app's secrets. Fly shows only digests of them, so taking back needs the value to go back to. Values go in on stdin.
+They are staged, which changes no machine: `restart` deploys them (`flyctl secrets deploy` restarts each machine in turn with the
+newest secrets). So the step `activate: restart` makes a flag effective here as everywhere.
+"""
+
+import re
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from stopgap.backends.capability import Entry, Flags, Plan, Restartable, Running, Scalable
+from stopgap.backends.command import Command, parsed
+from stopgap.backends.locator import Locator
+from stopgap.errors import PermanentError
+
+_APP = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FLYCTL = Command(
+    ("flyctl",),
+    "install flyctl and set FLY_API_TOKEN",
+    ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN", "FLY_API_HOSTNAME", "FLY_CONFIG_DIR"),
+)
+
+
+class Fly(Flags, Restartable, Scalable):
+    """`fly://app`, or `fly://app#group` for one process group (to scale)."""
+
+    schemes = ("fly",)
+    example = "fly://my-app"
+    legible = False
+    measures = ("count", "memory")
+
+    def __init__(self, locator: Locator) -> None:
+        locator.only("authority", "fragment?")
+        if not _APP.fullmatch(locator.authority):
+            raise ValueError(f"{locator.authority!r} is not the name of a Fly app")
+        if not _GROUP.fullmatch(locator.fragment or "app"):
+            raise ValueError(f"{locator.fragment!r} is not the name of a Fly process group")
+        self._app, self._group = locator.authority, locator.fragment or "app"
+
+    @property
+    def name(self) -> str:
+        """Name the place as a resource."""
+        return f"fly:{self._app}" + (f"#{self._group}" if self._group != "app" else "")
+
+    async def read(self, keys: Collection[str], within: timedelta) -> dict[str, Entry]:
+        """Read the digests of secrets."""
+        listed = await self._list("secrets", "list", "--app", self._app, "--json", within=within)
+        digests = {_field(row, "name"): _field(row, "digest") for row in listed}
+        return {key: Entry(digests.get(key)) for key in keys}
+
+    async def change(self, keys: Collection[str], plan: Plan, within: timedelta) -> dict[str, Entry]:
+        """Stage secrets in one import, and removals in one more. `plan` sees digests and answers with values."""
+        changes = plan(await self.read(keys, within))
+        lines = [
+            f"{key}={_quoted(key, entry.value)}\n"
+            for key, entry in changes.items()
+            if entry.value is not None
+        ]
+        gone = [_checked(key) for key, entry in changes.items() if entry.value is None]
+        if lines:
+            secrets = [entry.value for entry in changes.values() if entry.value]
+            stdin = "".join(lines)
+            await _FLYCTL.tell(
+                "secrets",
+                "import",
+                "--app",
+                self._app,
+                "--stage",
+                within=within,
+                stdin=stdin,
+                secrets=secrets,
+            )
+        if gone:
+            await _FLYCTL.tell("secrets", "unset", "--app", self._app, "--stage", *gone, within=within)
+        return await self.read(keys, within)
+
+    async def observe(self, within: timedelta) -> Running:
+        """List the machines with the last start of each."""
+        machines = await self._list("machine", "list", "--app", self._app, "--json", within=within)
+        up = [machine for machine in machines if machine.get("state") == "started"]
+        return Running(bool(up), {str(machine.get("id")): _started(machine) for machine in up})
+
+    async def restart(self, within: timedelta) -> None:
+        """Restart each machine in turn, with the newest secrets; health is the probes' business."""
+        await _FLYCTL.tell("secrets", "deploy", "--app", self._app, "--detach", within=within)
+
+    async def size(self, measure: str, within: timedelta) -> int:
+        """Read the number of machines of the group, or their memory in MiB."""
+        groups = await self._list("scale", "show", "--app", self._app, "--json", within=within)
+        for group in groups:
+            if _field(group, "process") == self._group:
+                return int(_field(group, measure) or 0)
+        raise PermanentError(f"the Fly app {self._app} has no process group {self._group!r} with machines")
+
+    async def resize(self, measure: str, size: int, within: timedelta) -> None:
+        """Set the number of machines of the group, or their memory in MiB."""
+        args: tuple[str, ...]
+        if measure == "count":
+            args = ("scale", "count", f"{self._group}={size}", "--app", self._app, "--yes")
+        else:
+            args = ("scale", "memory", str(size), "--app", self._app, "--process-group", self._group)
+        await _FLYCTL.tell(*args, within=within)
+
+    async def _list(self, *args: str, within: timedelta) -> list[dict[str, Any]]:
+        rows = parsed(await _FLYCTL.ask(*args, within=within), "flyctl")
+        return [row for row in rows or [] if isinstance(row, dict)] if isinstance(rows, list | None) else []
+
+
+def _field(row: dict[str, Any], name: str) -> Any:
+    """Read a field whatever its capitals: flyctl changed them between versions."""
+    return next((value for key, value in row.items() if key.lower() == name), None)
+
+
+def _started(machine: dict[str, Any]) -> str:
+    events = [
+        event
+        for event in machine.get("events") or []
+        if isinstance(event, dict) and event.get("type") == "start"
+    ]
+    last = max((int(event.get("timestamp") or 0) for event in events), default=0)
+    return f"{machine.get('instance_id', '')}@{last or machine.get('updated_at', '')}"
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise PermanentError(f"{key[:100]!r} is not a name that a Fly secret can have")
+    return key
+
+
+def _quoted(key: str, value: str | None) -> str:
+    """Write a value as every version of flyctl's import reads it: its parsers differ over inner quotes and escapes."""
+    _checked(key)
+    text = value or ""
+    if not text.isprintable() or '"' in text or "\\" in text:
+        raise PermanentError(
+            f"the value for {key} holds quotes, backslashes or control characters, which flyctl import may change"
+        )
+    return f'"{text}"'
