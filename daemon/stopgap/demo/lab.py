@@ -165,7 +165,8 @@ class Lab:
         found = {
             "app": self.locator("hotel"),
             "config": f"env://{self.env_path}",
-            "fleet": self.locator("hotel"),
+            "fleet": "fly://stopgap-demo",  # nothing here can be scaled; the first rungs help, so nothing is
+            "memory_at": "fly://stopgap-demo",
             "database": self.locator("postgres"),
             "database_address": f"{HOST}:{self.ports['postgres']}",
             "url": self.url("hotel"),

@@ -1,0 +1,117 @@
+"""The pack's alerting rules as Prometheus itself reads them, and how they fit the pack's own rules."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stopgap.backends import locate
+from stopgap.backends.capability import Flags, Restartable, Scalable
+from stopgap.demo.lab import shipped_rules
+from stopgap.demo.monitoring import hasten
+from stopgap.matcher import parse_matcher
+
+ROOT = Path(__file__).resolve().parents[2]
+PACK = shipped_rules() / "agente-hotel"
+FILES = ("pms", "database", "latency", "traffic")
+ALERTS = {"PMSCircuitBreakerOpen", "DatabaseDown", "HighLatency", "RateLimitSpike"}
+USED_VAR = re.compile(r"\{\{ vars\.(\w+) \}\}")
+
+
+def load(path: Path):
+    return YAML(typ="safe", pure=True).load(path.read_text())
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def rules():
+    return [rule for name in FILES for rule in load(PACK / f"{name}.yaml")["rules"]]
+
+
+def alerts():
+    return load(PACK / "alerts.yaml")["groups"][0]["rules"]
+
+
+def test_promtool_accepts_the_alerting_rules_as_they_ship():
+    checked = promtool("check", "rules", PACK / "alerts.yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "4 rules found" in checked.stdout
+
+
+def test_promtool_accepts_the_hastened_alerting_rules(tmp_path):
+    fast = tmp_path / "alerts.yaml"
+    fast.write_text(hasten((PACK / "alerts.yaml").read_text()))
+    checked = promtool("check", "rules", fast)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_alerts_fire_and_keep_quiet_when_they_should():
+    tested = promtool("test", "rules", ROOT / "tests" / "promtool" / "agente-hotel.yaml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_each_alert_is_taken_by_exactly_one_rule():
+    shipped = {alert["alert"] for alert in alerts()}
+    assert shipped == ALERTS
+    for name in shipped | {"HighOrchestrationLatency"}:
+        taken = [
+            rule["name"] for rule in rules() if parse_matcher(rule["match"][0]).matches({"alertname": name})
+        ]
+        assert len(taken) == 1, name
+
+
+def test_an_alert_and_its_rule_point_to_the_same_page_of_the_runbook():
+    runbooks = load(PACK / "pack.yaml")["vars"]["runbooks"]
+    pages = {rule["runbook_url"].replace("{{ vars.runbooks }}", runbooks) for rule in rules()}
+    assert {alert["annotations"]["runbook_url"] for alert in alerts()} == pages
+
+
+def test_every_var_is_used_and_every_used_var_is_declared():
+    texts = "".join((PACK / f"{name}.yaml").read_text() for name in ("pack", *FILES))
+    assert set(USED_VAR.findall(texts)) == set(load(PACK / "pack.yaml")["vars"])
+
+
+def test_every_duration_and_threshold_of_a_rule_is_a_var():
+    fixed = [
+        (name, line.strip())
+        for name in FILES
+        for line in (PACK / f"{name}.yaml").read_text().splitlines()
+        if re.search(r"\b(?:after|within|every|hold|max_hold|cooldown): *[\"']?\d", line)
+    ]
+    assert not fixed
+
+
+@pytest.mark.parametrize("probe_is_about_the_cause", ["pms-mock-mode", "latency-relief", "traffic-headroom"])
+def test_what_is_held_is_taken_back_by_a_probe_that_no_mitigation_changes(probe_is_about_the_cause):
+    rule = next(rule for rule in rules() if rule["name"] == probe_is_about_the_cause)
+    asked = {str(probe) for rung in rule["ladder"] for probe in rung["verify"]}
+    assert rule["recovered"]
+    assert not [probe for probe in rule["recovered"] if str(probe) in asked]
+
+
+def test_each_flag_says_what_to_go_back_to_for_every_key_it_sets():
+    flags = [
+        step["flag"] for rule in rules() for rung in rule["ladder"] for step in rung["do"] if "flag" in step
+    ]
+    assert len(flags) == 3
+    assert all(flag["set"].keys() == flag["back_to"].keys() for flag in flags)
+
+
+@pytest.mark.parametrize(
+    ("var", "capability"),
+    [
+        ("app", Restartable),
+        ("database", Restartable),
+        ("config", Flags),
+        ("fleet", Scalable),
+        ("memory_at", Scalable),
+    ],
+)
+def test_the_default_places_can_do_what_the_rules_ask_of_them(var, capability):
+    locate(load(PACK / "pack.yaml")["vars"][var], capability)
