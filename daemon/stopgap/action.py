@@ -51,10 +51,19 @@ class Restored(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reverted:
-    """The answer of `revert`: `detail` says in a line what was put back or left (never a secret)."""
+    """The answer of `revert`: `detail` says in a line what was put back or left (never a secret).
+
+    `partly` tells of a drifted step that some of it was put back all the same: that must be made effective too.
+    """
 
     result: Restored
     detail: str = ""
+    partly: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether anything was put back."""
+        return self.partly or self.result is Restored.REVERTED
 
 
 class Params(BaseModel):

@@ -16,11 +16,12 @@ import structlog
 from stopgap.alert import Alert
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
-from stopgap.decide import Act, Circumstances, Settle, Start, Wait, decide
+from stopgap.decide import decide
 from stopgap.errors import StoreError
 from stopgap.incident import Event, EventKind as K, Incident, holdings
 from stopgap.journal import CONTROL, Journal, Line, Sighting
 from stopgap.ledger import Brake, BrakeScope
+from stopgap.moves import Act, Circumstances, Settle, Start, Wait
 from stopgap.perform import Performer
 from stopgap.plan import target_of
 from stopgap.probe import Verdict

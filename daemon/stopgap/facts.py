@@ -145,7 +145,7 @@ def _step_unknown(state: Incident, event: Event) -> Incident:
 
 
 def _drifted(state: Incident, event: Event) -> Incident:
-    state = _step(StepStatus.SUCCEEDED)(state, event)
+    state = _step(StepStatus.SUCCEEDED, changed=bool(event.detail.get("changed")))(state, event)
     return replace(state, drifted=(*state.drifted, str(event.detail.get("detail", ""))))
 
 

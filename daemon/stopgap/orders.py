@@ -108,7 +108,7 @@ class Orders:
 
         await self._give(identifier, order)
 
-    def _event(self, kind: K, **detail: Any) -> Event:
+    def _event(self, kind: K, /, **detail: Any) -> Event:
         return Event(kind, self._clock.now(), {k: v for k, v in detail.items() if v != ""})
 
     async def _give(

@@ -15,14 +15,15 @@ from pydantic import SecretStr
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.closing import closing_of
-from stopgap.decide import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, holdings
 from stopgap.journal import Append, Conflict, Journal
-from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
+from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait
+from stopgap.plan import Plan, PlannedProbe, plan, plan_probes, scope_of
 from stopgap.probe import Finding, Verdict
 from stopgap.rule import Mode, Rule
 from stopgap.steps import Steps, words
+from stopgap.template import Scope
 from stopgap.transitions import apply
 
 PROBES_AT_ONCE = 64
@@ -74,9 +75,9 @@ class Performer:
     # --- what a restart may forget ---
 
     def hurry(self, state: Incident) -> None:
-        """Cut a waiting step short once all alerts are over."""
-        if state.id in self._hurries and not state.firing:
-            self._hurries[state.id].set()
+        """Cut a waiting step short while no alert fires."""
+        if state.id in self._hurries:
+            (self._hurries[state.id].clear if state.firing else self._hurries[state.id].set)()
 
     def forget(self, identifier: str) -> None:
         """Drop what is kept for a closed incident."""
@@ -95,7 +96,7 @@ class Performer:
 
     # --- journaling ---
 
-    def event(self, kind: K, **detail: Any) -> Event:
+    def event(self, kind: K, /, **detail: Any) -> Event:
         """Return an event of this instant."""
         return Event(kind, self._clock.now(), {k: v for k, v in detail.items() if v not in (None, "")})
 
@@ -143,18 +144,20 @@ class Performer:
 
     # --- beginning a rung ---
 
-    def _plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
-        planned = state.rungs.get(rung)
-        return plan(
+    def _scope(self, state: Incident, rule: Rule, rung: int | None = None) -> Scope:
+        """Gather the values of templates: those of the planning time where the rung has begun."""
+        planned = state.rungs.get(rung) if rung is not None else None
+        return scope_of(
             rule,
-            rung,
-            self._catalog,
-            labels=planned.labels if planned else state.labels,
-            annotations=planned.annotations if planned else state.annotations,
+            planned.labels if planned else state.labels,
+            planned.annotations if planned else state.annotations,
             target=state.target,
-            incident_id=state.id,
-            secrets=self._secrets().get(rule.pack, {}),
+            incident=state.id,
+            secrets=self._secrets(),
         )
+
+    def _plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
+        return plan(rule, rung, self._catalog, self._scope(state, rule, rung))
 
     def _plan_of(self, state: Incident, rule: Rule) -> Callable[[int], Plan | Refusal]:
         return lambda rung: self._plan(state, rule, rung)
@@ -259,19 +262,9 @@ class Performer:
         )
 
     def _probes(self, state: Incident, rule: Rule, keys: tuple[str, ...]) -> list[PlannedProbe] | Refusal:
-        recovered = keys[0].startswith("recovered/")
         planned: tuple[PlannedProbe, ...] | Refusal
-        if recovered:
-            planned = plan_probes(
-                rule.recovered,
-                self._catalog,
-                labels=state.labels,
-                annotations=state.annotations,
-                vars=rule.vars,
-                target=state.target,
-                incident_id=state.id,
-                secrets=self._secrets().get(rule.pack, {}),
-            )
+        if keys[0].startswith("recovered/"):
+            planned = plan_probes(rule.recovered, self._catalog, self._scope(state, rule))
         else:
             whole = self._plan(state, rule, state.rung)
             planned = whole if isinstance(whole, Refusal) else whole.verify

@@ -179,10 +179,8 @@ class Steps:
         await self._fact(act.state, result, receipt)
 
     def _taken_back(self, act: Act, answer: Reverted, seconds: float) -> Event:
-        detail = {**act.detail, "detail": answer.detail, "seconds": seconds}
-        if answer.result is Restored.DRIFTED:
-            return self._event(K.DRIFTED, **detail)
-        return self._event(K.STEP_REVERTED, **detail, changed=answer.result is Restored.REVERTED)
+        kind = K.DRIFTED if answer.result is Restored.DRIFTED else K.STEP_REVERTED
+        return self._event(kind, **act.detail, detail=answer.detail, changed=answer.changed, seconds=seconds)
 
     def _failure(self, act: Act, error: Exception) -> Event:
         kind = K.REVERT_FAILED if act.ref.role in (Role.REVERT, Role.REACTIVATE) else K.STEP_FAILED
@@ -281,7 +279,7 @@ class Steps:
 
     # --- journaling ---
 
-    def _event(self, kind: K, **detail: Any) -> Event:
+    def _event(self, kind: K, /, **detail: Any) -> Event:
         return Event(kind, self._clock.now(), {k: v for k, v in detail.items() if v not in (None, "")})
 
     async def _fact(self, state: Incident, event: Event, receipt: dict[str, Json]) -> None:

@@ -149,7 +149,9 @@ class Flag(Action[FlagParams]):
         if left:
             kept = f", set back: {', '.join(back)}" if back else ""
             return Reverted(
-                Restored.DRIFTED, f"changed by somebody else and left alone: {', '.join(left)}{kept}"
+                Restored.DRIFTED,
+                f"changed by somebody else and left alone: {', '.join(left)}{kept}",
+                partly=bool(back),
             )
         if not back:
             return Reverted(Restored.NOTHING, "the old values were in place")
