@@ -1,0 +1,148 @@
+"""Log: one line per timeline event and whatever else is worth saying, as JSON lines, or for the eye when a terminal reads.
+
+Values come from strangers (label values, answers of servers): whatever is not printable is written as an escape, and everything is
+bounded, so that no value can forge a line, steer a terminal or fill a disk.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+from stopgap.incident import Event, EventKind as K, Incident
+from stopgap.journal import Line
+
+LONGEST_VALUE = 2000  # characters of one text
+LONGEST_TRACE = 20_000  # characters of one traceback
+MOST_ITEMS = 50  # of one list or mapping
+DEEPEST = 6
+
+_timeline = structlog.get_logger("stopgap.timeline")
+
+LEVELS: Mapping[K, int] = {
+    K.HANDED_OVER: logging.ERROR,
+    K.REVERT_FAILED: logging.ERROR,
+    K.STEP_UNKNOWN: logging.WARNING,
+    K.STEP_FAILED: logging.WARNING,
+    K.RUNG_FAILED: logging.WARNING,
+    K.PROBE_UNKNOWN: logging.WARNING,
+    K.MITIGATION_LOST: logging.WARNING,
+    K.LEASE_ENDING: logging.WARNING,
+    K.LEASE_EXPIRED: logging.ERROR,
+    K.DRIFTED: logging.WARNING,
+    K.NOTIFY_FAILED: logging.WARNING,
+    K.BRAKED: logging.WARNING,
+    K.RELOAD_FAILED: logging.ERROR,
+    K.LOGIN_REFUSED: logging.WARNING,
+}
+"""Events that are more than news."""
+
+_BULKY = frozenset({"labels", "annotations"})
+
+
+def observe(line: Line, state: Incident) -> None:
+    """Write one committed event; an observer of the engine."""
+    event = line.event
+    detail = _said(event)
+    told = {"incident": line.incident, "seq": event.seq}
+    if state.rule:
+        told |= {"rule": state.rule, "target": state.target, "phase": state.phase.value}
+    _timeline.log(LEVELS.get(event.kind, logging.INFO), event.kind.value, **{**detail, **told})
+
+
+def _said(event: Event) -> dict[str, Any]:
+    """Leave out what is long and stands in the timeline: of the alerts of an opening their labels stay."""
+    detail = {_name(key): value for key, value in event.detail.items() if key not in _BULKY}
+    if event.kind is K.OPENED:
+        detail["alerts"] = [alert.get("labels") for alert in detail.get("alerts", {}).values()]
+    if event.kind is K.ALERT_JOINED:
+        detail["labels"] = event.detail.get("labels")
+    return detail
+
+
+def _name(key: str) -> str:
+    """Rename what structlog keeps for itself."""
+    return f"{key}_" if key in ("event", "level", "timestamp", "logger", "exception") else key
+
+
+# --- making values harmless ---
+
+
+def printable(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Escape whatever is not printable, and cut what is too long."""
+    cut = text if len(text) <= longest else text[:longest] + f"…[{len(text)} characters]"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def harmless(value: Any, depth: int = 0) -> Any:
+    """Return a bounded copy of a value in which every text is printable."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else str(value)[:LONGEST_VALUE]
+    if depth < DEEPEST and isinstance(value, Mapping):
+        return {printable(str(k)): harmless(v, depth + 1) for k, v in list(value.items())[:MOST_ITEMS]}
+    if depth < DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [harmless(v, depth + 1) for v in list(value)[:MOST_ITEMS]]
+    return printable(str(value))
+
+
+def _sanitize(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    trace = entry.pop("exception", None)
+    clean: MutableMapping[str, Any] = harmless(dict(entry))
+    if trace is not None:
+        lines = str(trace)[-LONGEST_TRACE:].splitlines()
+        clean["exception"] = "\n".join("    " + printable(line) for line in lines)
+    return clean
+
+
+# --- configuration ---
+
+
+def configure(
+    *, console: bool | None = None, level: int = logging.INFO, stream: TextIO | None = None
+) -> None:
+    """Send everything, that of libraries too, to `stream` (stderr): JSON lines, or text when it is a terminal."""
+    out = stream or sys.stderr
+    pretty = out.isatty() if console is None else console
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(pretty=pretty)],
+    )
+    root = logging.StreamHandler(out)
+    root.setFormatter(formatter)
+    logging.basicConfig(handlers=[root], level=max(level, logging.WARNING), force=True)
+    structlog.configure(
+        processors=[*shared, *_rendering(pretty=pretty)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _rendering(*, pretty: bool) -> list[Any]:
+    trace = structlog.processors.format_exc_info
+    if pretty:
+        plain = structlog.dev.plain_traceback
+        return [trace, _sanitize, structlog.dev.ConsoleRenderer(colors=_colours(), exception_formatter=plain)]
+    return [trace, _sanitize, structlog.processors.JSONRenderer(serializer=_dump)]
+
+
+def _colours() -> bool:
+    return not os.environ.get("NO_COLOR")
+
+
+def _dump(entry: Any, **_: Any) -> str:
+    """Write one line of JSON; lone surrogates were escaped before."""
+    return orjson.dumps(entry).decode()

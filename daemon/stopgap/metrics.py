@@ -1,0 +1,347 @@
+"""Metrics: what `/metrics` says (DESIGN 8), counted from the one timeline and computed from the live states when scraped.
+
+The registry is private: nothing that a library registers leaks into it. Label sets are closed, and stand at 0 from the start as far
+as they are known.
+"""
+
+import hashlib
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from stopgap.alert import BadAlert
+from stopgap.guard import Reason
+from stopgap.incident import Event, EventKind as K, Incident, Outcome, Phase, Role
+from stopgap.journal import Line
+from stopgap.ledger import Brake, BrakeScope
+from stopgap.probe import Verdict
+from stopgap.rule import Rule
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FEW_RULES = 200  # from here on, label sets per rule appear only when something happened
+CODES = (200, 400, 401, 408, 413, 415, 503)
+
+_FAST = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30)
+_COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_SLOW = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_ACTION = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 600, 1800)
+
+_RESULTS = {
+    K.STEP_SUCCEEDED: "succeeded",
+    K.STEP_FAILED: "failed",
+    K.STEP_UNKNOWN: "unknown",
+    K.STEP_SKIPPED: "skipped",
+}
+_REVERTS = {K.STEP_REVERTED: "reverted", K.DRIFTED: "drifted", K.REVERT_FAILED: "failed"}
+_REASONS = frozenset(Reason)
+
+
+class Taken(Protocol):
+    """What became of a notification's alerts."""
+
+    @property
+    def matched(self) -> Mapping[str, int]:
+        """How many alerts each rule took."""
+        ...
+
+    @property
+    def unmatched(self) -> int:
+        """How many no rule took."""
+        ...
+
+
+class Present(Protocol):
+    """The engine's present, asked at each scrape."""
+
+    @property
+    def incidents(self) -> Mapping[str, Incident]:
+        """The live incidents."""
+        ...
+
+    @property
+    def brakes(self) -> tuple[Brake, ...]:
+        """The brakes that are on."""
+        ...
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(
+        self, actions: Iterable[str] = (), probes: Iterable[str] = (), contacts: Iterable[str] = ()
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._intake()
+        self._timeline()
+        self._process()
+        for families in (self._outside(), self._kinds(actions, probes, contacts)):
+            for family, *labels in families:
+                family.labels(*labels)
+        self._known_rules: set[str] = set()
+        self._counted: Mapping[K, Callable[[Event, Incident], None]] = {
+            K.OPENED: self._on_opened,
+            K.CLOSED: self._on_closed,
+            **dict.fromkeys((K.REFUSED, K.HANDED_OVER, K.SHADOW_PLANNED), self._on_refused),
+            K.STEP_STARTED: self._on_started,
+            **dict.fromkeys((*_RESULTS, *_REVERTS), self._on_step),
+            K.MITIGATED: self._on_mitigated,
+            K.MITIGATION_LOST: self._on_lost,
+            **dict.fromkeys((K.NOTIFIED, K.NOTIFY_FAILED), self._on_told),
+        }
+
+    def _outside(self) -> Iterator[tuple[Any, ...]]:
+        """Name the label sets that never change."""
+        yield from ((self._notifications, str(code)) for code in CODES)
+        yield from ((self._received, status) for status in ("firing", "resolved"))
+        yield from ((self._rejected, bad.value) for bad in BadAlert)
+
+    def _kinds(
+        self, actions: Iterable[str], probes: Iterable[str], contacts: Iterable[str]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Name the label sets of what is installed and configured."""
+        for action in actions:
+            yield self._duration, action
+            yield from ((self._actions, action, result) for result in _RESULTS.values())
+        yield from ((self._probes, kind, verdict.value) for kind in probes for verdict in Verdict)
+        yield from ((self._messages, to, result) for to in contacts for result in ("succeeded", "failed"))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"stopgap_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"stopgap_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"stopgap_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+    def _intake(self) -> None:
+        self._notifications = self._counter(
+            "notifications_total", "Webhook posts, by status answered.", "code"
+        )
+        self._received = self._counter("alerts_received_total", "Alerts taken, by status.", "status")
+        self._rejected = self._counter(
+            "alerts_rejected_total", "Malformed alerts of good notifications.", "reason"
+        )
+        self._matched = self._counter("alerts_matched_total", "Alerts that matched a rule.", "rule")
+        self._unmatched = self._counter("alerts_unmatched_total", "Alerts that matched no rule.")
+        self._truncated = self._counter(
+            "alerts_truncated_total", "Alerts that Alertmanager left out (max_alerts)."
+        )
+        self._mismatched = self._counter(
+            "fingerprint_mismatches_total", "Alerts whose fingerprint is not ours."
+        )
+        self._logins = self._counter("logins_refused_total", "Control requests with a wrong or no token.")
+
+    def _timeline(self) -> None:
+        self._opened = self._counter("incidents_opened_total", "Incidents opened.", "rule")
+        self._closed = self._counter("incidents_closed_total", "Incidents closed.", "rule", "outcome")
+        self._actions = self._counter(
+            "actions_total", "Acts forward, by what came of them.", "action", "result"
+        )
+        self._duration = self._histogram("action_duration_seconds", "How long acts ran.", _ACTION, "action")
+        self._to_action = self._histogram(
+            "alert_to_action_seconds", "From the opening to the first act.", _FAST
+        )
+        self._to_mitigate = self._histogram(
+            "time_to_mitigate_seconds", "From the opening to mitigated.", _SLOW, "rule"
+        )
+        self._probes = self._counter("probes_total", "Probes asked, by answer.", "kind", "verdict")
+        self._refusals = self._counter("refusals_total", "Refusals to act, by reason.", "rule", "reason")
+        self._effective = self._counter(
+            "mitigation_effective_total", "Mitigations that held, or were lost.", "rule", "result"
+        )
+        self._reverts = self._counter(
+            "reverts_total", "Steps taken back, by what came of it.", "rule", "result"
+        )
+        self._escalations = self._counter(
+            "escalations_total", "Events that somebody was told of.", "rule", "when"
+        )
+        self._messages = self._counter(
+            "messages_sent_total", "Messages, by what came of them.", "contact", "result"
+        )
+
+    def _process(self) -> None:
+        self._commit = self._histogram(
+            "journal_commit_seconds", "How long a batch took to be on disk.", _COMMIT
+        )
+        self._batch = self._histogram(
+            "journal_batch_size", "Operations per batch.", (1, 2, 5, 10, 20, 50, 100, 200, 500)
+        )
+        self._queue = self._gauge("journal_queue_length", "Operations waiting for the writer.")
+        self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop woke up.", _LAG)
+        self._heartbeat = self._gauge("heartbeat_timestamp_seconds", "When the event loop last turned.")
+        self._reload_ok = self._gauge(
+            "config_last_reload_successful", "Whether the last load of the rules worked."
+        )
+        self._reload_at = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When rules were last loaded."
+        )
+        self._hash = self._gauge("config_hash", "A number that differs when the rules differ.")
+        self._gauge("build_info", "The release that runs.", "version").labels(version("stopgap")).set(1)
+
+    # --- told by others ---
+
+    def answered(self, code: int) -> None:
+        """Count one notification by the status of its answer."""
+        self._notifications.labels(str(code)).inc()
+
+    def took(self, firing: int, resolved: int, taken: Taken) -> None:
+        """Count alerts that are on disk, or changed nothing."""
+        self._received.labels("firing").inc(firing)
+        self._received.labels("resolved").inc(resolved)
+        self._unmatched.inc(taken.unmatched)
+        for rule, count in taken.matched.items():
+            self._matched.labels(rule).inc(count)
+
+    def rejected(self, reason: str, count: int) -> None:
+        """Count alerts of a good notification that were not taken."""
+        self._rejected.labels(reason).inc(count)
+
+    def noticed(self, *, truncated: int, mismatched: int) -> None:
+        """Count alerts that Alertmanager left out, and fingerprints that are not the ones we compute."""
+        self._truncated.inc(truncated)
+        self._mismatched.inc(mismatched)
+
+    def login_refused(self) -> None:
+        """Count one control request with a wrong or no token."""
+        self._logins.inc()
+
+    def asked(self, kind: str, verdict: Verdict) -> None:
+        """Count one answer of a probe; the engine's `on_asked`."""
+        self._probes.labels(kind, verdict.value).inc()
+
+    def committed(self, operations: int, seconds: float) -> None:
+        """Note one batch of the journal; may be called from its thread."""
+        self._batch.observe(operations)
+        self._commit.observe(seconds)
+
+    def lagged(self, seconds: float, now: datetime) -> None:
+        """Note how late the event loop woke up, and that it turned."""
+        self._lag.observe(seconds)
+        self._heartbeat.set(now.timestamp())
+
+    def loaded(self, rules: Mapping[str, Rule], at: datetime) -> None:
+        """Note that these rules are in force now."""
+        text = "\n".join(f"{name} {rule.version}" for name, rule in sorted(rules.items()))
+        self._hash.set(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]))
+        self._reload_ok.set(1)
+        self._reload_at.set(at.timestamp())
+        self._known_rules = set(rules)
+        if len(rules) < FEW_RULES:
+            for rule in rules:
+                self._start_at_zero(rule)
+
+    def _start_at_zero(self, rule: str) -> None:
+        for family in (self._matched, self._opened, self._to_mitigate):
+            family.labels(rule)
+        for family, values in (
+            (self._closed, [o.value for o in Outcome]),
+            (self._refusals, [r.value for r in Reason]),
+            (self._effective, ["held", "lost"]),
+            (self._reverts, list(_REVERTS.values())),
+        ):
+            for value in values:
+                family.labels(rule, value)
+
+    def watch(self, present: Present, queue_length: Callable[[], int]) -> None:
+        """Compute gauges from the engine's present and the journal's queue at each scrape."""
+        self._queue.set_function(queue_length)
+        self.registry.register(_Now(present, lambda: self._known_rules))
+
+    def render(self) -> bytes:
+        """Write Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    # --- the timeline ---
+
+    def observe(self, line: Line, state: Incident) -> None:
+        """Count one committed event; an observer of the engine. `state` is the one after it."""
+        event = line.event
+        if event.kind is K.RELOAD_FAILED:
+            self._reload_ok.set(0)
+            return
+        count = self._counted.get(event.kind)
+        if count is not None:
+            count(event, state)
+
+    def _on_opened(self, _: Event, state: Incident) -> None:
+        self._opened.labels(state.rule).inc()
+
+    def _on_closed(self, event: Event, state: Incident) -> None:
+        self._closed.labels(state.rule, str(event.detail.get("outcome", ""))).inc()
+
+    def _on_refused(self, event: Event, state: Incident) -> None:
+        reason = Reason.SHADOW if event.kind is K.SHADOW_PLANNED else event.detail.get("reason")
+        if reason in _REASONS:  # a handing over has other causes too
+            self._refusals.labels(state.rule, str(reason)).inc()
+
+    def _on_started(self, event: Event, state: Incident) -> None:
+        first = len(state.steps) == 1 and event.detail.get("role") == Role.DO and event.detail.get("n") == 1
+        if first and next(iter(state.steps.values())).tries == 1 and state.opened_at is not None:
+            self._to_action.observe(max(0.0, (event.at - state.opened_at).total_seconds()))
+
+    def _on_step(self, event: Event, state: Incident) -> None:
+        action = str(event.detail.get("action", ""))
+        if event.kind in _REVERTS:
+            self._reverts.labels(state.rule, _REVERTS[event.kind]).inc()
+        elif action:
+            self._actions.labels(action, _RESULTS[event.kind]).inc()
+        if action and "seconds" in event.detail:
+            self._duration.labels(action).observe(float(event.detail["seconds"]))
+
+    def _on_mitigated(self, event: Event, state: Incident) -> None:
+        self._effective.labels(state.rule, "held").inc()
+        if state.opened_at is not None and state.mitigated_at == event.at:
+            self._to_mitigate.labels(state.rule).observe((event.at - state.opened_at).total_seconds())
+
+    def _on_lost(self, _: Event, state: Incident) -> None:
+        self._effective.labels(state.rule, "lost").inc()
+
+    def _on_told(self, event: Event, state: Incident) -> None:
+        sent = event.kind is K.NOTIFIED
+        self._messages.labels(str(event.detail.get("contact", "")), "succeeded" if sent else "failed").inc()
+        if sent and state.rule:
+            self._escalations.labels(state.rule, str(event.detail.get("when", ""))).inc()
+
+
+class _Now(Collector):
+    """Gauges of the present; a scrape of 10 000 incidents is one pass over them."""
+
+    def __init__(self, present: Present, rules: Callable[[], set[str]]) -> None:
+        self._present = present
+        self._rules = rules
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count phases, held mitigations and brakes."""
+        phases, held = Count[str](), Count[str]()
+        for state in self._present.incidents.values():
+            phases[state.phase.value] += 1
+            held[state.rule] += bool(state.held)
+        rules = self._rules() if len(self._rules()) < FEW_RULES else set()
+        brakes = Count(brake.scope.value for brake in self._present.brakes)
+        yield _family(
+            "incidents", "Live incidents.", "phase", [p.value for p in Phase if p is not Phase.CLOSED], phases
+        )
+        yield _family(
+            "mitigations_held", "Incidents that hold a mitigation.", "rule", sorted(rules | set(held)), held
+        )
+        yield _family("brake_engaged", "Brakes that are on.", "scope", [s.value for s in BrakeScope], brakes)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the families without asking for the present."""
+        for name in ("incidents", "mitigations_held", "brake_engaged"):
+            yield GaugeMetricFamily(f"stopgap_{name}", "")
+
+
+def _family(name: str, text: str, label: str, values: list[str], counts: Count[str]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"stopgap_{name}", text, labels=[label])
+    for value in values:
+        family.add_metric([value], counts[value])
+    return family

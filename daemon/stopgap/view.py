@@ -1,0 +1,119 @@
+"""View: an incident as JSON, as the API, the command line and the live page show it (DESIGN 8). Never an undo, never a secret."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from stopgap.incident import Event, Incident, Phase, lease_end
+from stopgap.journal import Stored
+from stopgap.ledger import Brake
+from stopgap.rule import Rule
+
+
+def instant(at: datetime | None) -> str | None:
+    """Write an instant as RFC 3339 in UTC with `Z`, to the millisecond."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def brief(state: Incident, rule: Rule | None = None) -> dict[str, Any]:
+    """Show where an incident stands, without its alerts and its timeline. `rule` tells when the lease ends."""
+    end = lease_end(state, rule.limits.max_hold) if rule is not None else None
+    return {
+        "id": state.id,
+        "rule": state.rule,
+        "target": state.target,
+        "phase": state.phase.value,
+        "outcome": state.outcome.value if state.outcome else None,
+        "reason": state.reason or None,
+        "severity": state.severity,
+        "mode": state.mode,
+        "opened_at": instant(state.opened_at),
+        "mitigated_at": instant(state.mitigated_at),
+        "closed_at": instant(state.closed_at),
+        "follows": state.follows or None,
+        "handed_over": state.handed_over,
+        "acknowledged_by": state.acknowledged_by or None,
+        "lease_until": instant(end),
+        "held": [] if state.phase is Phase.CLOSED and state.outcome != "kept" else _held(state),
+    }
+
+
+def _held(state: Incident) -> list[dict[str, Any]]:
+    return [{"rung": rung, "resources": list(state.rungs[rung].resources)} for rung in state.held]
+
+
+def full(state: Incident, timeline: tuple[Event, ...], rule: Rule | None = None) -> dict[str, Any]:
+    """Show everything that people may know of an incident."""
+    return {
+        **brief(state, rule),
+        "alerts": [
+            {
+                "fingerprint": fingerprint,
+                "labels": dict(alert.labels),
+                "annotations": dict(alert.annotations),
+                "starts_at": alert.starts_at,
+                "firing": alert.firing,
+            }
+            for fingerprint, alert in state.alerts.items()
+        ],
+        "timeline": [line(event) for event in timeline],
+    }
+
+
+def line(event: Event) -> dict[str, Any]:
+    """Show one line of a timeline."""
+    return {**event.detail, "seq": event.seq, "at": instant(event.at), "event": event.kind.value}
+
+
+def stored(row: Stored) -> dict[str, Any]:
+    """Show the row of a closed incident in the form of `brief`; what only its timeline knows is null."""
+    return {
+        "id": row.id,
+        "rule": row.rule,
+        "target": row.target,
+        "phase": Phase.CLOSED.value,
+        "outcome": row.outcome or None,
+        "reason": None,
+        "severity": row.severity,
+        "mode": row.mode,
+        "opened_at": instant(row.opened_at),
+        "mitigated_at": instant(row.mitigated_at),
+        "closed_at": instant(row.closed_at),
+        "follows": row.follows or None,
+        "handed_over": None,
+        "acknowledged_by": None,
+        "lease_until": None,
+        "held": [],
+    }
+
+
+def brake(on: Brake) -> dict[str, Any]:
+    """Show one brake."""
+    return {
+        "scope": on.scope.value,
+        "name": on.name,
+        "by": on.by,
+        "why": on.why,
+        "since": instant(on.since),
+        "until": instant(on.until),
+    }
+
+
+def rule(of: Rule) -> dict[str, Any]:
+    """Show one rule; its templates, not what is put into them."""
+    return {
+        "id": of.id,
+        "version": of.version,
+        "mode": of.mode.value,
+        "summary": of.summary,
+        "runbook_url": of.runbook_url,
+        "match": [str(matcher) for matcher in of.matchers],
+        "ladder": [
+            {"name": rung.name, "actions": [step.action for step in (*rung.do, *rung.activate)]}
+            for rung in of.ladder
+        ],
+        "recovered": [probe.probe for probe in of.recovered],
+        "hold_seconds": of.limits.hold.total_seconds(),
+        "max_hold_seconds": of.limits.max_hold.total_seconds(),
+    }
