@@ -4,10 +4,10 @@ ruamel.yaml says where each value stands, and only that stretch of text is chang
 kept. Values with a tag, an anchor or an alias are left alone: changing one would change others.
 """
 
+import json
 import re
 from typing import Any
 
-import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode
@@ -54,7 +54,7 @@ class YamlFile(TreeFlags):
             return "'" + value.replace("'", "''") + "'"
         if plain and not there.startswith('"'):
             return value
-        return orjson.dumps(value).decode()
+        return json.dumps(value, ensure_ascii=not value.isprintable())
 
     def key(self, key: str) -> str:
         """Write a key, with its colon."""
