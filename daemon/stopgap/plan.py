@@ -1,25 +1,32 @@
-"""Plan: a rung, rendered for one incident: actions and probes with checked parameters, and what they will change.
+"""Plan: one rung of one rule, rendered for one incident. Pure: templates become parameters, and nothing is asked or done.
 
-Everything that only a live alert can get wrong is found here, as a Refusal, before anything is observed.
+What a live alert can get wrong (a missing label, a hostile one, one that makes a parameter invalid) is a Refusal that names the
+label and the parameter, never the value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
-from stopgap.action import Action, Params
+from stopgap.action import Action, Params, reveal
 from stopgap.catalog import Catalog
 from stopgap.guard import Reason, Refusal
 from stopgap.probe import Probe
 from stopgap.rule import TARGET_LABELS, ProbeSpec, Rule, StepSpec
-from stopgap.template import Scope, Template, Unresolved, UnsafeLabel, render_tree
+from stopgap.template import Reference, RefKind, Scope, Template, Unresolved, UnsafeLabel, render_tree
+
+S = TypeVar("S", StepSpec, ProbeSpec)
+T = TypeVar("T")
+
+_FROM_THE_ALERT = frozenset({RefKind.LABELS, RefKind.ANNOTATIONS, RefKind.TARGET})
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One action and its checked parameters."""
+    """One step, ready to run."""
 
     action: Action[Any]
     params: Params
@@ -28,7 +35,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class PlannedProbe:
-    """One probe and its checked parameters."""
+    """One probe, ready to ask."""
 
     probe: Probe[Any]
     params: Params
@@ -37,113 +44,152 @@ class PlannedProbe:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A rung as it will be done. `reverts` says of each `do` step whether there is something to take back."""
+    """A rung, ready to begin. `reverts` says of each step of `do` whether it is held, `resources` what the held ones change."""
 
     do: tuple[PlannedStep, ...]
     activate: tuple[PlannedStep, ...]
     verify: tuple[PlannedProbe, ...]
-
-    @property
-    def reverts(self) -> tuple[bool, ...]:
-        """Tell of each `do` step whether it can be taken back."""
-        return tuple(step.action.reverts(step.params) for step in self.do)
-
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """Name what the rung holds: the resources of the steps that are taken back."""
-        held = (step for step, reverts in zip(self.do, self.reverts, strict=True) if reverts)
-        return tuple(
-            dict.fromkeys(resource for step in held for resource in step.action.resource(step.params))
-        )
+    resources: tuple[str, ...]
+    reverts: tuple[bool, ...]
 
 
-def plan(rule: Rule, rung: int, catalog: Catalog, scope: Scope) -> Plan | Refusal:
-    """Render a rung once, with the labels and secrets of `scope`."""
+class _Refused(Exception):  # noqa: N818 - carries the answer out of the recursion
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.text)
+
+
+def plan(  # noqa: PLR0913 - everything that a template may name, by keyword
+    rule: Rule,
+    rung: int,
+    catalog: Catalog,
+    *,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    target: str,
+    incident_id: str,
+    secrets: Mapping[str, SecretStr],
+) -> Plan | Refusal:
+    """Render one rung with the labels given, once."""
+    scope = Scope(labels, annotations, rule.vars, secrets, target, incident_id)
     spec = rule.ladder[rung]
+    where = f"ladder[{rung}]"
     try:
-        return Plan(
-            do=tuple(_step(step, catalog, scope) for step in spec.do),
-            activate=tuple(_step(step, catalog, scope) for step in spec.activate),
-            verify=tuple(_probe(probe, catalog, scope) for probe in spec.verify),
-        )
+        do = _steps(spec.do, catalog, scope, f"{where}.do")
+        activate = _steps(spec.activate, catalog, scope, f"{where}.activate")
+        verify = _probes(spec.verify, catalog, scope, f"{where}.verify")
     except _Refused as refused:
         return refused.refusal
+    reverts = tuple(step.action.reverts(step.params) for step in do)
+    held = (step for step, back in zip(do, reverts, strict=True) if back)
+    resources = dict.fromkeys(name for step in held for name in step.action.resource(step.params))
+    return Plan(do, activate, verify, tuple(resources), reverts)
 
 
-def plan_probes(
-    specs: tuple[ProbeSpec, ...], catalog: Catalog, scope: Scope
+def plan_probes(  # noqa: PLR0913 - everything that a template may name, by keyword
+    specs: tuple[ProbeSpec, ...],
+    catalog: Catalog,
+    *,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    vars: Mapping[str, str],  # noqa: A002 - the word of the rules
+    target: str,
+    incident_id: str,
+    secrets: Mapping[str, SecretStr],
 ) -> tuple[PlannedProbe, ...] | Refusal:
-    """Render the probes of the cause."""
+    """Render the probes of a rule's `recovered`."""
+    scope = Scope(labels, annotations, vars, secrets, target, incident_id)
     try:
-        return tuple(_probe(spec, catalog, scope) for spec in specs)
+        return _probes(specs, catalog, scope, "recovered")
     except _Refused as refused:
         return refused.refusal
 
 
 def target_of(rule: Rule, labels: Mapping[str, str]) -> tuple[str, str]:
-    """Return what an alert's incident acts upon, and why it cannot be told ("" when it can; the target is then "")."""
-    if rule.target is None:
-        target = next((labels[name] for name in TARGET_LABELS if labels.get(name)), rule.name)
-    else:
-        try:
-            target = _text(rule.target, labels)
-        except Unresolved:
-            return "", Reason.UNRESOLVED_TEMPLATE
-        except UnsafeLabel:
-            return "", Reason.UNSAFE_LABEL
-    parts = [target, *(labels.get(name, "") for name in rule.per)]
-    if not all(parts):
-        return "", Reason.EMPTY_TARGET if not target else Reason.UNRESOLVED_TEMPLATE
-    return "/".join(parts), ""
-
-
-def _text(target: Template | str, labels: Mapping[str, str]) -> str:
-    return target if isinstance(target, str) else str(target.render(Scope(labels=labels)))
-
-
-class _Refused(Exception):  # noqa: N818 - carries a refusal out of a comprehension, never leaves this file
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
-
-
-def _step(spec: StepSpec, catalog: Catalog, scope: Scope) -> PlannedStep:
-    action = catalog.actions[spec.action]
-    return PlannedStep(action, _params(spec.action, action.params, spec.params, scope), spec)
-
-
-def _probe(spec: ProbeSpec, catalog: Catalog, scope: Scope) -> PlannedProbe:
-    probe = catalog.probes[spec.probe]
-    return PlannedProbe(probe, _params(spec.probe, probe.params, spec.params, scope), spec)
-
-
-def _params(name: str, kind: type[Params], tree: Any, scope: Scope) -> Params:
+    """Render what is acted upon from one alert's labels; returns it with "", or "" with the refusal that a person must hear of."""
     try:
-        return kind.model_validate(render_tree(tree, scope, kind.prose))
-    except Unresolved as error:
-        raise _Refused(Refusal(Reason.UNRESOLVED_TEMPLATE, f"{name}: {error}")) from None
-    except UnsafeLabel as error:
-        raise _Refused(Refusal(Reason.UNSAFE_LABEL, f"{name}: {error}")) from None
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join((name, *map(str, first["loc"])))
-        raise _Refused(Refusal(Reason.UNSAFE_LABEL, f"{where}: {first['msg']}"[:300])) from None
+        target = _target(rule, Scope(labels=labels, vars=rule.vars))
+        for name in rule.per:
+            target += "/" + reveal(_label(name).render(Scope(labels=labels)))
+    except Unresolved:
+        return "", Reason.UNRESOLVED_TEMPLATE
+    except UnsafeLabel:
+        return "", Reason.UNSAFE_LABEL
+    return (target, "") if target.strip() else ("", Reason.EMPTY_TARGET)
 
 
-def scope_of(
-    rule: Rule,
-    labels: Mapping[str, str],
-    annotations: Mapping[str, str],
-    *,
-    target: str,
-    incident: str,
-    secrets: Mapping[str, Mapping[str, SecretStr]],
-) -> Scope:
-    """Gather what a rule's templates may use."""
-    return Scope(
-        labels=labels,
-        annotations=annotations,
-        vars=rule.vars,
-        secrets=secrets.get(rule.pack, {}),
-        target=target,
-        incident_id=incident,
+def _target(rule: Rule, scope: Scope) -> str:
+    if isinstance(rule.target, Template):
+        return reveal(rule.target.render(scope))
+    if rule.target is not None:
+        return rule.target
+    for name in TARGET_LABELS:
+        if scope.labels.get(name):
+            return reveal(_label(name).render(scope))
+    return rule.name
+
+
+@lru_cache(256)
+def _label(name: str) -> Template:
+    return Template.parse("{{ labels[" + repr(name) + "] }}")
+
+
+def _steps(
+    specs: tuple[StepSpec, ...], catalog: Catalog, scope: Scope, where: str
+) -> tuple[PlannedStep, ...]:
+    def one(spec: StepSpec, place: str) -> PlannedStep:
+        action = catalog.actions[spec.action]
+        return PlannedStep(action, _params(action.params, spec.params, scope, f"{place}.{spec.action}"), spec)
+
+    return _each(specs, where, one)
+
+
+def _probes(
+    specs: tuple[ProbeSpec, ...], catalog: Catalog, scope: Scope, where: str
+) -> tuple[PlannedProbe, ...]:
+    def one(spec: ProbeSpec, place: str) -> PlannedProbe:
+        probe = catalog.probes[spec.probe]
+        return PlannedProbe(probe, _params(probe.params, spec.params, scope, f"{place}.{spec.probe}"), spec)
+
+    return _each(specs, where, one)
+
+
+def _each(specs: tuple[S, ...], where: str, one: Callable[[S, str], T]) -> tuple[T, ...]:
+    return tuple(one(spec, f"{where}[{i}]") for i, spec in enumerate(specs))
+
+
+def _params(kind: type[Params], tree: Mapping[str, Any], scope: Scope, where: str) -> Params:
+    rendered: dict[str, Any] = {}
+    for key, inner in tree.items():
+        try:
+            rendered |= render_tree({key: inner}, scope, kind.prose)
+        except Unresolved as missing:
+            raise _Refused(Refusal(Reason.UNRESOLVED_TEMPLATE, f"{where}.{key}: {missing}")) from None
+        except UnsafeLabel as unsafe:
+            raise _Refused(Refusal(Reason.UNSAFE_LABEL, f"{where}.{key}: {unsafe}")) from None
+    try:
+        return kind.model_validate(rendered)
+    except ValidationError as wrong:
+        raise _Refused(_invalid(tree, wrong, where)) from None
+
+
+def _invalid(tree: Mapping[str, Any], wrong: ValidationError, where: str) -> Refusal:
+    """Say which parameter the alert's values made invalid; pydantic's own text could quote the value."""
+    at = tuple(wrong.errors(include_url=False, include_context=False, include_input=False)[0]["loc"])
+    key = ".".join(map(str, at[:1]))
+    found = references(tree.get(key, tree))
+    names = sorted(str(one) for one in found if one.kind in _FROM_THE_ALERT)
+    place = f"{where}.{key}" if key else where
+    if names:
+        return Refusal(Reason.UNSAFE_LABEL, f"{place}: not valid with {', '.join(names)} of this alert")
+    return Refusal(
+        Reason.UNRESOLVED_TEMPLATE, f"{place}: not valid any more: reload the rules and read what they say"
     )
+
+
+def references(tree: Any) -> frozenset[Reference]:
+    """Return every value that the templates of a tree ask for."""
+    if isinstance(tree, Template):
+        return tree.references
+    inner = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list | tuple) else ()
+    return frozenset[Reference]().union(*map(references, inner))
