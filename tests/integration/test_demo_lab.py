@@ -1,5 +1,6 @@
 """The lab's world as the shipped alerting rules see it: real supervisord, Prometheus, Alertmanager; no Stopgap."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from stopgap.demo.lab import Lab
+from stopgap.demo.lab import Lab, until
+from stopgap.demo.supervised import Program, Supervised
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("lab")]
 
@@ -29,14 +31,14 @@ async def fires(lab: Lab, *names: str, within: float = 20) -> bool:
     async def all_fire() -> bool:
         return set(names) <= await lab.firing()
 
-    return await lab.until(all_fire, within)
+    return await until(all_fire, within)
 
 
 async def resolves(lab: Lab, *names: str, within: float = 20) -> bool:
     async def none_fires() -> bool:
         return not set(names) & await lab.firing()
 
-    return await lab.until(none_fires, within)
+    return await until(none_fires, within)
 
 
 async def query(lab: Lab, expression: str) -> float:
@@ -105,7 +107,7 @@ async def test_a_slow_pms_hides_behind_the_cache_and_a_dead_database_comes_back_
     async def fast() -> bool:
         return await query(lab, lab.vars["pms_latency"]) < 1
 
-    assert await lab.until(fast, 15)
+    assert await until(fast, 15)
 
 
 async def test_a_hanging_database_is_ended_by_a_restart(lab: Lab) -> None:
@@ -166,6 +168,25 @@ async def test_nothing_is_left_behind_when_whoever_runs_the_lab_is_killed(tmp_pa
     while (left := [pid for pid in pids.values() if alive(pid)]) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left
+
+
+async def test_a_supervisord_that_hangs_is_ended_with_all_its_programs(tmp_path: Path) -> None:
+    supervised = Supervised(tmp_path, [Program("sleeper", ("sleep", "60"))])
+    await supervised.start()
+
+    async def runs() -> bool:
+        try:
+            return "sleeper" in await supervised.pids()
+        except OSError:
+            return False
+
+    assert await until(runs, 15)
+    pid = (await supervised.pids())["sleeper"]
+    boss = int((tmp_path / "supervisord.pid").read_text())
+    os.kill(boss, signal.SIGSTOP)
+    await asyncio.wait_for(supervised.stop(within=1), 10)
+    assert not alive(boss)
+    assert await until(lambda: asyncio.to_thread(lambda: not alive(pid)), 5)
 
 
 def alive(pid: int) -> bool:

@@ -111,7 +111,7 @@ class Lab:
                 self.understudy = Understudy(self._targets(), self.webhook, self.token)
                 listening = self.understudy.listening(HOST, self.ports["prometheus"])
                 await self._stack.enter_async_context(listening)
-        except BaseException:
+        except BaseException:  # whatever ended the start, a cancellation too: half a lab is taken down again
             await self.stop()
             raise
 
@@ -244,15 +244,6 @@ class Lab:
         """Restart a program as a person at `supervisorctl` would."""
         await self._supervised.restart(program)
 
-    async def until(self, true: Callable[[], Awaitable[bool]], within: float) -> bool:
-        """Ask twice a second until the answer is yes; False when it was not within so many seconds."""
-        end = time.monotonic() + within
-        while not await true():
-            if time.monotonic() >= end:
-                return False
-            await asyncio.sleep(0.25)
-        return True
-
     # -- how it is made -----------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
@@ -314,14 +305,14 @@ class Lab:
         up = {"hotel": "/health/ready", "pms": "/api/health", "guests": "/metrics"}
         if self.real:
             up |= {"prometheus": "/-/ready", "alertmanager": "/-/ready"}
-        if not await self.until(self._supervisor_answers, _UP_WITHIN):
+        if not await until(self._supervisor_answers, _UP_WITHIN):
             raise LabError(f"supervisord did not come up:\n{self._supervised.tail('supervisord')}")
         for name, path in up.items():
 
             async def answers(address: str = self.url(name) + path) -> bool:
                 return await self._answers(address)
 
-            if not await self.until(answers, _UP_WITHIN):
+            if not await until(answers, _UP_WITHIN):
                 raise LabError(f"{name} did not come up:\n{self._supervised.tail(name)}")
 
     async def _supervisor_answers(self) -> bool:
@@ -347,6 +338,16 @@ class Lab:
                 return json.loads(await answer.text())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise LabError(f"{method} {address}: {str(error) or type(error).__name__}") from error
+
+
+async def until(true: Callable[[], Awaitable[bool]], within: float) -> bool:
+    """Ask four times a second until the answer is yes; False when it was not within so many seconds."""
+    end = time.monotonic() + within
+    while not await true():
+        if time.monotonic() >= end:
+            return False
+        await asyncio.sleep(0.25)
+    return True
 
 
 def _free_ports(count: int) -> list[int]:

@@ -19,7 +19,8 @@ from xmlrpc.client import Fault, ServerProxy
 
 from stopgap.errors import StopgapError
 
-_STOP_WITHIN = 15.0  # seconds; supervisord itself gives each program five
+_STOP_WITHIN = 12.0  # seconds; supervisord itself gives each program five, all at once
+_ANSWER_WITHIN = 5.0
 _LONGEST_SOCKET = 100  # bytes of a path; the kernel takes 107
 
 
@@ -93,19 +94,19 @@ class Supervised:
             await self.call("stopProcess", name, True)
         await self.call("startProcess", name, True)
 
-    async def stop(self) -> None:
-        """Stop everything: SIGTERM, which supervisord passes on, and SIGKILL to what is left after a bounded wait."""
+    async def stop(self, within: float = _STOP_WITHIN) -> None:
+        """Stop everything: SIGTERM, which supervisord passes on, and SIGKILL to what is left `within` seconds later."""
         if self._process is None:
             return
-        with suppress(OSError, Fault):
-            await self.pids()
-            await self.call(
-                "stopAllProcesses", False
-            )  # all at once: on SIGTERM it would take a second for each
+        with suppress(OSError, Fault):  # TimeoutError is an OSError
+            async with asyncio.timeout(min(within, _ANSWER_WITHIN)):
+                await self.pids()
+                # all at once: on SIGTERM supervisord would take a second for each
+                await self.call("stopAllProcesses", False)
         with suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            async with asyncio.timeout(_STOP_WITHIN):
+            async with asyncio.timeout(within):
                 await self._process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
@@ -132,7 +133,6 @@ file={here}/supervisor.sock
 chmod=0700
 
 [supervisord]
-directory={here}
 logfile={here}/supervisord.log
 pidfile={here}/supervisord.pid
 childlogdir={here}
@@ -149,17 +149,18 @@ serverurl=unix://{here}/supervisor.sock
 
     def _section(self, program: Program) -> str:
         command = shlex.join((*_leash(), *program.argv)).replace("%", "%%")
-        log = str(self.directory / f"{program.name}.log").replace("%", "%%")
+        here = str(self.directory).replace("%", "%%")
         return f"""
 [program:{program.name}]
 command={command}
+directory={here}
 priority={program.priority}
 autorestart={"true" if program.again else "false"}
 startsecs=1
 startretries=3
 stopwaitsecs=5
 redirect_stderr=true
-stdout_logfile={log}
+stdout_logfile={here}/{program.name}.log
 stdout_logfile_maxbytes=1MB
 stdout_logfile_backups=0
 """
