@@ -1,8 +1,9 @@
 """Webhook: takes Alertmanager's notifications (`POST /webhook`); a 2xx means that what they change is on disk.
 
 Alertmanager retries 5xx only, and takes any 2xx after a redirect for delivered. So: 503 for whatever is ours (a full or
-broken store, a surprise), 4xx for what will never be right, and never 3xx, 429 or 500. One bad alert does not cost the good ones beside it.
-A client that goes away does not stop the work: aiohttp cancels no handler for that (`handler_cancellation` stays off).
+broken store, a surprise), 4xx for what will never be right, and never 3xx, 429 or 500.
+One bad alert does not cost the good ones beside it. A client that goes away does not stop the work: aiohttp cancels no handler for
+that (`handler_cancellation` stays off).
 """
 
 import asyncio

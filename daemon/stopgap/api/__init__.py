@@ -1,0 +1,21 @@
+"""API: what people, their tools and Prometheus ask over HTTP (DESIGN 8). `mount` puts it into an application.
+
+`/metrics` and `/-/…` but the reload are open, because they tell numbers only. Everything else needs the control token, reading too:
+timelines hold label values, addresses and names.
+"""
+
+from aiohttp import web
+
+from stopgap.api import brakes, incidents, status
+from stopgap.api.desk import DESK, Desk, ReloadResult
+from stopgap.api.gate import Gate, border
+
+__all__ = ["Desk", "ReloadResult", "mount"]
+
+
+def mount(app: web.Application, desk: Desk) -> None:
+    """Add the routes, and the middlewares that guard control and turn errors into problem JSON."""
+    app[DESK] = desk
+    app.middlewares.append(border)
+    app.middlewares.append(Gate(desk).check)
+    app.add_routes([*status.ROUTES, *incidents.ROUTES, *brakes.ROUTES])

@@ -1,0 +1,101 @@
+"""Desk: what the API speaks to, and the port through which it gives a person's orders."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from aiohttp import web
+
+from stopgap.clock import Clock
+from stopgap.credential import Credential
+from stopgap.incident import Incident
+from stopgap.journal import Journal
+from stopgap.ledger import Brake, BrakeScope
+from stopgap.rule import Rule
+from stopgap.rulebook import Rulebook
+
+
+class Engine(Protocol):
+    """The engine, as far as the API knows it."""
+
+    @property
+    def journal(self) -> Journal:
+        """The store."""
+        ...
+
+    @property
+    def incidents(self) -> Mapping[str, Incident]:
+        """The live incidents, newest last."""
+        ...
+
+    @property
+    def brakes(self) -> tuple[Brake, ...]:
+        """The brakes that are on."""
+        ...
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rules in force."""
+        ...
+
+    def rule_of(self, state: Incident) -> Rule | None:
+        """Return the rule version that an incident runs under."""
+        ...
+
+    async def brake(self, brake: Brake) -> None:
+        """Stop automatic changes, durably. Raises StoreError."""
+        ...
+
+    async def release(self, scope: BrakeScope, name: str, by: str) -> bool:
+        """Take off a brake; False when there was none. Raises StoreError."""
+        ...
+
+
+class Orders(Protocol):
+    """What people may say to an incident. Everything raises NoSuchIncident, NotPossible, StoreError."""
+
+    async def acknowledge(self, identifier: str, by: str, why: str = "") -> None:
+        """Say that a person has seen it."""
+        ...
+
+    async def revert(self, identifier: str, by: str, why: str) -> None:
+        """Take everything back now."""
+        ...
+
+    async def extend(self, identifier: str, by: str, for_: timedelta, why: str) -> None:
+        """Let the lease end later."""
+        ...
+
+    async def close(self, identifier: str, by: str, why: str, *, keep: bool) -> None:
+        """End an incident."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """What a reload came to: how many rules are in force now, or why the old ones stay."""
+
+    rules: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything behind the API. `ready` maps each check to what is wrong with it, or to an empty text.
+
+    `hosts` are the names under which control may be asked, beside localhost and addresses (DNS rebinding).
+    """
+
+    engine: Engine
+    orders: Orders
+    token: Credential
+    clock: Clock
+    metrics: Callable[[], bytes]
+    reload: Callable[[], Awaitable[ReloadResult]]
+    ready: Callable[[], Mapping[str, str]]
+    login_refused: Callable[[], None]
+    hosts: frozenset[str] = field(default_factory=frozenset)
+
+
+DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

@@ -1,0 +1,105 @@
+"""Gate: who may control, and the border at which everything that goes wrong becomes an answer."""
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import hdrs, web
+
+from stopgap.api.desk import Desk
+from stopgap.api.problem import Problem
+from stopgap.body import BodyRefused
+from stopgap.errors import StoreError
+from stopgap.incident import Event, EventKind as K
+from stopgap.orders import NoSuchIncident, NotPossible
+from stopgap.seldom import Seldom
+
+log = structlog.get_logger(__name__)
+
+Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CONTROL = ("/api/", "/-/reload")
+REFUSALS = timedelta(minutes=1)  # between two lines about refused logins
+
+
+@web.middleware
+async def border(request: web.Request, handler: Answerer) -> web.StreamResponse:
+    """Turn whatever is raised into problem JSON."""
+    try:
+        return await handler(request)
+    except Exception as error:  # border: HTTP. One request's fault is answered and logged, the server goes on
+        return _problem(request, error).response()
+
+
+def _problem(request: web.Request, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case NoSuchIncident():
+            return Problem(404, str(error))
+        case NotPossible():
+            return Problem(409, str(error))
+        case BodyRefused():
+            return Problem(error.status, error.text)
+        case web.HTTPException():
+            return Problem(error.status, error.reason)
+        case StoreError():
+            log.warning("store_unavailable", path=request.path, why=str(error))
+            return Problem(503, "the store does not answer")
+        case _:
+            log.error("api_fault", path=request.path, exc_info=error)
+            return Problem(500, "a fault of ours; the log has it")
+
+
+class Gate:
+    """Checks everything under control: the token first, then that no foreign web page is asking."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._seldom = Seldom(REFUSALS)
+        self.check = web.middleware(self._check)
+
+    async def _check(self, request: web.Request, handler: Answerer) -> web.StreamResponse:
+        if not request.path.startswith(CONTROL):
+            return await handler(request)
+        if not self._desk.token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+            await self._refuse(request)
+            response = Problem(401, "control needs its token: Authorization: Bearer …").response()
+            response.headers[hdrs.WWW_AUTHENTICATE] = self._desk.token.challenge()
+            return response
+        host = _host(f"//{request.headers.get(hdrs.HOST, '')}")
+        if not (host == "localhost" or _is_address(host) or host in self._desk.hosts):
+            raise Problem(421, "unknown Host: ask by address, localhost or a configured name")
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and urlsplit(origin).netloc != request.headers.get(hdrs.HOST):
+            raise Problem(403, "foreign Origin")
+        return await handler(request)
+
+    async def _refuse(self, request: web.Request) -> None:
+        self._desk.login_refused()
+        unsaid = self._seldom.ask()
+        if unsaid is None:
+            return
+        detail = {"remote": request.remote or "", "path": request.path[:200], "unsaid": unsaid}
+        try:
+            await self._desk.engine.journal.control(Event(K.LOGIN_REFUSED, self._desk.clock.now(), detail))
+        except StoreError as error:  # the answer stays 401
+            log.warning("store_unavailable", path=request.path, why=str(error))
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    """Tell whether it is an IP address: no DNS, so no rebinding."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

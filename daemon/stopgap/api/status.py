@@ -1,0 +1,49 @@
+"""Status: how the daemon itself is, which rules it has, and the reload of them."""
+
+from aiohttp import web
+
+from stopgap import view
+from stopgap.api.desk import DESK
+from stopgap.api.problem import Problem, reply
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer Prometheus' scrape (text format 0.0.4)."""
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    return web.Response(body=request.app[DESK].metrics(), headers=headers)
+
+
+async def healthy(_: web.Request) -> web.Response:
+    """Answer that the event loop turns; no reason to restart us lies elsewhere."""
+    return web.Response(text="ok")
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Answer whether notifications can be taken: each check by name, 503 when one is wrong."""
+    checks = request.app[DESK].ready()
+    wrong = any(checks.values())
+    told = {name: text[:200] or "ok" for name, text in checks.items()}
+    return reply({"ready": not wrong, "checks": told}, 503 if wrong else 200)
+
+
+async def reload(request: web.Request) -> web.Response:
+    """Load the rules anew; when anything is wrong the old ones stay, and the answer says what."""
+    result = await request.app[DESK].reload()
+    if result.problems:
+        raise Problem(422, f"the old {result.rules} rules stay in force", result.problems)
+    return reply({"rules": result.rules})
+
+
+async def rules(request: web.Request) -> web.Response:
+    """Answer the rules in force."""
+    loaded = request.app[DESK].engine.rulebook.rules
+    return reply({"rules": [view.rule(rule) for _, rule in sorted(loaded.items())]})
+
+
+ROUTES = (
+    web.get("/metrics", metrics),
+    web.get("/-/healthy", healthy),
+    web.get("/-/ready", ready),
+    web.post("/-/reload", reload),
+    web.get("/api/v1/rules", rules),
+)
