@@ -1,0 +1,168 @@
+"""Appending: one operation on one incident, all of it or nothing.
+
+The order is fixed: is it live, has it moved on, do the guards allow, and only then the events with what belongs to them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from stopgap.action import Json
+from stopgap.guard import Reason, Refusal, Request, check
+from stopgap.incident import Event, EventKind
+from stopgap.journal import Append, Closing, Conflict
+from stopgap.store import reading, schema
+from stopgap.store.batch import Batch
+from stopgap.store.dialect import keep_first, upsert
+from stopgap.store.receiving import receive
+from stopgap.store.rows import encode, maybe_micros, micros
+
+AFTERMATH = frozenset({EventKind.NOTIFIED, EventKind.NOTIFY_FAILED})
+"""Facts that may come when the incident is closed: the message about its end."""
+
+_incident, _held, _episode = schema.incident.c, schema.held.c, schema.episode.c
+_FIND = select(_incident.seq, _incident.closed_at).where(_incident.id == bindparam("of"))
+_ADVANCE = schema.incident.update().where(_incident.id == bindparam("of")).values(seq=bindparam("reached"))
+_ACTED = schema.incident.update().where(_incident.id == bindparam("of")).values(acted_at=bindparam("at"))
+_PERMIT = schema.permit.insert()
+_TAKE = keep_first(schema.held)
+_RELEASE = schema.held.delete().where(
+    _held.incident == bindparam("of"), _held.resource.in_(bindparam("some", expanding=True))
+)
+_RELEASE_ALL = schema.held.delete().where(_held.incident == bindparam("of"))
+_BEFORE = upsert(schema.undo, "before", "receipt")
+_RECEIPT = upsert(schema.undo, "receipt")
+_CLOSE = (
+    schema.incident.update()
+    .where(_incident.id == bindparam("of"))
+    .values(
+        {
+            name: bindparam(f"its_{name}")
+            for name in ("outcome", "severity", "rung", "mitigated_at", "reverted_at", "closed_at")
+        }
+    )
+)
+_FORGET = schema.episode.delete().where(_episode.incident == bindparam("of"))
+_FORGET_OVER = _FORGET.where(_episode.firing.is_(False))
+_SERVE = schema.episode.update().where(_episode.incident == bindparam("of")).values(served=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An append whose JSON is written already, so that what is no JSON fails its caller and nobody else. `at` is its instant."""
+
+    append: Append
+    at: datetime
+    before: Mapping[str, str]
+    receipt: Mapping[str, str]
+
+
+def prepare(append: Append, at: datetime) -> Prepared:
+    """Make an append ready for the writer. Raises TypeError for what is not JSON, ValueError for what no column can hold."""
+    if append.permit and append.request is None:
+        raise ValueError("a permit needs the request that the guards allow")
+    for event in append.events:
+        encode(event.detail)
+    taken = append.request.take if append.request is not None else ()
+    "".join((append.incident, *append.release, *taken, *append.undo, *append.receipt)).encode()
+    return Prepared(append, at, _encoded(append.undo), _encoded(append.receipt))
+
+
+def _encoded(values: Mapping[str, Json]) -> dict[str, str]:
+    return {act: encode(value) for act, value in values.items()}
+
+
+def append(batch: Batch, prepared: Prepared) -> tuple[Event, ...] | Conflict | Refusal:
+    """Do one append inside the batch."""
+    what = prepared.append
+    found = batch.connection.execute(_FIND, {"of": what.incident}).one_or_none()
+    if found is None:
+        return Conflict(0)
+    seq, closed_at = found
+    if closed_at is not None and not _is_aftermath(what):
+        return Conflict(seq)
+    if what.expect is not None and what.expect != seq:
+        return Conflict(seq)
+    if what.request is not None:
+        refusal = _ask(batch, what.request, prepared.at)
+        if refusal is not None:
+            return refusal
+    batch.written = True
+    events = tuple(batch.record(what.incident, event, seq + i) for i, event in enumerate(what.events, 1))
+    batch.connection.execute(_ADVANCE, {"of": what.incident, "reached": seq + len(events)})
+    _change_holdings(batch, prepared)
+    _keep_undo(batch, prepared)
+    if what.permit and what.request is not None:
+        _permit(batch, prepared, what.request)
+    if what.closing is not None:
+        _close(batch, prepared, what.closing)
+    return events
+
+
+def _is_aftermath(what: Append) -> bool:
+    return what.expect is None and AFTERMATH.issuperset(event.kind for event in what.events)
+
+
+def _ask(batch: Batch, request: Request, now: datetime) -> Refusal | None:
+    ledger = reading.ledger(batch.connection, request)
+    refusal = check(request, ledger, now)
+    if refusal is not None:
+        return refusal
+    for resource, holder in sorted(
+        ledger.holders.items()
+    ):  # whatever the guards think: one holder per resource
+        return Refusal(Reason.RESOURCE_HELD, f"{holder} holds {resource}")
+    return None
+
+
+def _change_holdings(batch: Batch, prepared: Prepared) -> None:
+    what = prepared.append
+    if what.request is not None and what.request.take:
+        since = micros(prepared.at)
+        batch.connection.execute(
+            _TAKE,
+            [{"resource": r, "incident": what.incident, "since": since} for r in what.request.take],
+        )
+    if what.release:
+        batch.connection.execute(_RELEASE, {"of": what.incident, "some": what.release})
+
+
+def _keep_undo(batch: Batch, prepared: Prepared) -> None:
+    of = prepared.append.incident
+    before = [{"incident": of, "act": a, "before": b, "receipt": "null"} for a, b in prepared.before.items()]
+    receipt = [
+        {"incident": of, "act": a, "before": "null", "receipt": r} for a, r in prepared.receipt.items()
+    ]
+    if before:
+        batch.connection.execute(_BEFORE, before)
+    if receipt:
+        batch.connection.execute(_RECEIPT, receipt)
+
+
+def _permit(batch: Batch, prepared: Prepared, request: Request) -> None:
+    of, at = prepared.append.incident, micros(prepared.at)
+    row = {"incident": of, "rule": request.rule, "target": request.target, "at": at}
+    batch.connection.execute(_PERMIT, row)
+    batch.connection.execute(_ACTED, {"of": of, "at": at})
+
+
+def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
+    of = {"of": prepared.append.incident}
+    row: dict[str, Any] = {
+        "its_outcome": str(closing.outcome),
+        "its_severity": str(closing.severity),
+        "its_rung": closing.rung,
+        "its_mitigated_at": maybe_micros(closing.mitigated_at),
+        "its_reverted_at": maybe_micros(closing.reverted_at),
+        "its_closed_at": micros(prepared.append.events[-1].at if prepared.append.events else prepared.at),
+    }
+    batch.connection.execute(_CLOSE, {**of, **row})
+    batch.connection.execute(_RELEASE_ALL, of)
+    batch.connection.execute(_FORGET_OVER if closing.serve else _FORGET, of)
+    if closing.serve:
+        batch.connection.execute(_SERVE, of)
+    if closing.refiring:
+        receive(batch, closing.refiring)

@@ -1,0 +1,75 @@
+"""Folder: the directory of the store, readable by its owner alone and claimed by one process.
+
+The claim is a lock on `stopgap.lock` (flock), which ends with the process however it ends; the file stays and names its last owner.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from stopgap.errors import StoreError
+
+DATABASE = "stopgap.db"
+LOCK = "stopgap.lock"
+PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
+
+
+def claim(directory: Path) -> int:
+    """Make the directory and its files private and ours; returns the lock's descriptor. Raises StoreError, with the cure."""
+    try:
+        _make_private(directory)
+        lock = _private_file(directory / LOCK)
+    except OSError as error:
+        raise StoreError(
+            f"cannot use {directory}: {error.strerror}; give the user that runs stopgap a directory of its own"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        _make_database_private(directory)
+    except OSError as error:
+        text = _refusal(directory, lock, error)
+        os.close(lock)
+        raise StoreError(text) from error
+    return lock
+
+
+def release(lock: int) -> None:
+    """Give the directory up."""
+    os.close(lock)
+
+
+def _make_private(directory: Path) -> None:
+    """Tighten the directory only when it is ours alone: a wrong path must not lock others out of theirs."""
+    directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    foreign = any(not path.name.startswith("stopgap.") for path in directory.iterdir())
+    if directory.stat().st_uid == os.geteuid() and not foreign:
+        directory.chmod(PRIVATE_DIRECTORY)
+
+
+def _private_file(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    os.fchmod(descriptor, PRIVATE_FILE)
+    return descriptor
+
+
+def _make_database_private(directory: Path) -> None:
+    """Create the file before SQLite does: its log and shared memory take over the mode."""
+    os.close(_private_file(directory / DATABASE))
+    for suffix in ("-wal", "-shm"):
+        path = directory / (DATABASE + suffix)
+        if path.exists():
+            path.chmod(PRIVATE_FILE)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(directory: Path, lock: int, error: OSError) -> str:
+    if not isinstance(error, BlockingIOError):
+        return f"cannot use {directory}: {error.strerror}; check its owner, its mode and the free space"
+    owner = os.pread(lock, 20, 0).decode(errors="replace") or "unknown"
+    return f"{directory} is in use by another stopgap (pid {owner}); stop it, or give this one its own --data"

@@ -1,0 +1,83 @@
+"""Opening: what a sighting becomes in a timeline, and what a new incident takes over from the one before.
+
+Pure; the in-memory journal of the tests builds its events with the same functions.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from stopgap.incident import Event, EventKind
+from stopgap.journal import Sighting
+
+FLAPS_COUNT_FOR = timedelta(hours=6)
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32
+SUFFIX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """A closed incident of the same rule and target whose mitigation held and was taken back."""
+
+    id: str
+    opened_at: datetime
+    reverted_at: datetime
+    rung: int
+    flaps: int
+
+
+def identifier(at: datetime) -> str:
+    """Return a new `INC-YYYYMMDD-HHMMSS-xxxxxx`; random, so the caller must see that it is new."""
+    bits = secrets.randbits(5 * SUFFIX)
+    suffix = "".join(ALPHABET[bits >> shift & 31] for shift in range(0, 5 * SUFFIX, 5))
+    return f"INC-{at:%Y%m%d-%H%M%S}-{suffix}"
+
+
+def followed(sighting: Sighting, candidate: Predecessor | None) -> Predecessor | None:
+    """Return the incident that a new one would follow: one taken back at most a flap window ago."""
+    if candidate is None or candidate.reverted_at < sighting.at - sighting.flap_window:
+        return None
+    return candidate
+
+
+def flaps(sighting: Sighting, follows: Predecessor | None) -> int:
+    """Return which flap in a row a new incident is; 0 for none, 1 again after six hours."""
+    if follows is None:
+        return 0
+    return follows.flaps + 1 if sighting.at - follows.opened_at < FLAPS_COUNT_FOR else 1
+
+
+def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
+    """Return the first event of a new incident."""
+    detail: dict[str, Any] = {
+        "rule": sighting.rule,
+        "version": sighting.version,
+        "target": sighting.target,
+        "severity": str(sighting.severity),
+        "mode": str(sighting.mode),
+    }
+    if sighting.flaw:
+        detail["flaw"] = str(sighting.flaw)
+    if follows is not None:
+        detail["follows"] = follows.id
+    detail["flaps"] = flaps(sighting, follows)
+    detail["rung"] = follows.rung if follows else 0
+    detail["alerts"] = {sighting.fingerprint: dict(sighting.alert)}
+    return Event(EventKind.OPENED, sighting.at, detail, 1)
+
+
+def joined(sighting: Sighting) -> Event:
+    """Return the event of an alert that joins a live incident."""
+    return Event(EventKind.ALERT_JOINED, sighting.at, {"fingerprint": sighting.fingerprint, **sighting.alert})
+
+
+def resolved(sighting: Sighting) -> Event:
+    """Return the event of an alert that is over."""
+    return Event(EventKind.ALERT_RESOLVED, sighting.at, {"fingerprint": sighting.fingerprint})
+
+
+def refired(sighting: Sighting) -> Event:
+    """Return the event of an alert that was over and fires again."""
+    detail = {"fingerprint": sighting.fingerprint, "starts_at": sighting.alert.get("starts_at", "")}
+    return Event(EventKind.REFIRED, sighting.at, detail)

@@ -1,0 +1,151 @@
+"""Reading: the questions that are asked of the rows; the same functions serve the readers and the writer's batch."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, select
+
+from stopgap.action import Json
+from stopgap.guard import Request
+from stopgap.incident import TARGET_LOCK, Event, EventKind
+from stopgap.journal import Stored, Undo
+from stopgap.ledger import Brake, BrakeScope, Ledger
+from stopgap.store import schema
+from stopgap.store.rows import decode, instant, maybe_instant
+
+_incident, _journal, _held, _undo = schema.incident.c, schema.journal.c, schema.held.c, schema.undo.c
+_episode, _brake, _version = schema.episode.c, schema.brake.c, schema.rule_version.c
+
+_BRAKES = select(_brake.scope, _brake.name, _brake.by, _brake.why, _brake.since, _brake.until).order_by(
+    _brake.scope, _brake.name
+)
+_HOLDERS = select(_held.resource, _held.incident).where(
+    _held.resource.in_(bindparam("some", expanding=True)), _held.incident != bindparam("own")
+)
+_ACTED = (
+    select(_incident.acted_at)
+    .where(
+        _incident.target == bindparam("on"),
+        _incident.rule == bindparam("under"),
+        _incident.acted_at.is_not(None),
+        _incident.reverted_at.is_(None),
+        _incident.id != bindparam("own"),
+    )
+    .order_by(_incident.acted_at.desc())
+    .limit(1)
+)
+_LIVE = (
+    select(_incident.id, _journal.seq, _journal.at, _journal.kind, _journal.detail)
+    .join_from(schema.incident, schema.journal, _journal.incident == _incident.id)
+    .where(_incident.closed_at.is_(None))
+    .order_by(_incident.number, _journal.seq)
+)
+_SERVED = select(_episode.rule, _episode.fingerprint).where(_episode.served)
+_CLOSED = (
+    select(
+        _incident.id,
+        _incident.rule,
+        _incident.version,
+        _incident.target,
+        _incident.severity,
+        _incident.mode,
+        _incident.opened_at,
+        _incident.outcome,
+        _incident.mitigated_at,
+        _incident.closed_at,
+        _incident.follows,
+    )
+    .where(_incident.closed_at.is_not(None))
+    .order_by(_incident.number.desc())
+)
+_TIMELINE = (
+    select(_journal.seq, _journal.at, _journal.kind, _journal.detail)
+    .where(_journal.incident == bindparam("of"))
+    .order_by(_journal.seq)
+)
+_UNDO = select(_undo.before, _undo.receipt).where(
+    _undo.incident == bindparam("of"), _undo.act == bindparam("act")
+)
+_DOCUMENT = select(_version.document).where(_version.version == bindparam("version"))
+
+
+def brakes(connection: Connection) -> tuple[Brake, ...]:
+    """Return the brakes that are on."""
+    return tuple(
+        Brake(BrakeScope(scope), name, by, why, instant(since), maybe_instant(until))
+        for scope, name, by, why, since, until in connection.execute(_BRAKES)
+    )
+
+
+def holders(connection: Connection, incident: str, resources: Iterable[str]) -> dict[str, str]:
+    """Return those of the resources that other incidents hold, and which."""
+    found = connection.execute(_HOLDERS, {"some": sorted(resources), "own": incident})
+    return dict(found.tuples().all())
+
+
+def ledger(connection: Connection, request: Request) -> Ledger:
+    """Return what the guards need for a request."""
+    asked = {*request.take, TARGET_LOCK + request.target}
+    acted = {"on": request.target, "under": request.rule, "own": request.incident}
+    return Ledger(
+        brakes=brakes(connection),
+        holders=holders(connection, request.incident, asked),
+        acted_at=maybe_instant(connection.execute(_ACTED, acted).scalar()),
+    )
+
+
+def live(connection: Connection) -> Mapping[str, tuple[Event, ...]]:
+    """Return the timelines of all incidents that are not closed, in the order in which they opened."""
+    timelines: dict[str, list[Event]] = {}
+    for incident, *row in connection.execute(_LIVE).tuples():
+        timelines.setdefault(incident, []).append(_event(*row))
+    return {incident: tuple(events) for incident, events in timelines.items()}
+
+
+def timeline(connection: Connection, incident: str) -> tuple[Event, ...]:
+    """Return one timeline, empty when unknown."""
+    return tuple(_event(*row) for row in connection.execute(_TIMELINE, {"of": incident}).tuples())
+
+
+def _event(seq: int, at: int, kind: str, detail: str) -> Event:
+    return Event(EventKind(kind), instant(at), decode(detail), seq)
+
+
+def served(connection: Connection) -> frozenset[tuple[str, str]]:
+    """Return the (rule, fingerprint) pairs whose repeats open nothing."""
+    return frozenset((rule, fingerprint) for rule, fingerprint in connection.execute(_SERVED).tuples())
+
+
+def closed(
+    connection: Connection, rule: str | None, target: str | None, before: str | None, limit: int
+) -> tuple[Stored, ...]:
+    """Return closed incidents, the last opened first; none when `before` is unknown."""
+    statement: Select[Any] = _CLOSED.limit(limit)
+    if rule is not None:
+        statement = statement.where(_incident.rule == rule)
+    if target is not None:
+        statement = statement.where(_incident.target == target)
+    if before is not None:
+        number = select(_incident.number).where(_incident.id == before).scalar_subquery()
+        statement = statement.where(_incident.number < number)
+    return tuple(_stored(row) for row in connection.execute(statement))
+
+
+def _stored(row: Row[Any]) -> Stored:
+    instants = {
+        name: maybe_instant(getattr(row, name)) for name in ("opened_at", "mitigated_at", "closed_at")
+    }
+    return Stored(**{**row._asdict(), **instants})
+
+
+def undo(connection: Connection, incident: str, act: str) -> Undo | None:
+    """Return the undo of one act."""
+    row = connection.execute(_UNDO, {"of": incident, "act": act}).one_or_none()
+    return None if row is None else Undo(decode(row.before), decode(row.receipt))
+
+
+def document(connection: Connection, version: str) -> Json:
+    """Return the document of a rule version, None when unknown."""
+    stored = connection.execute(_DOCUMENT, {"version": version}).scalar()
+    found: Json = None if stored is None else decode(stored)
+    return found

@@ -1,0 +1,222 @@
+"""Store: the Journal port on the database, and its life from open to close."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from stopgap.action import Json
+from stopgap.clock import Clock
+from stopgap.errors import StoreError
+from stopgap.guard import Refusal, Request
+from stopgap.incident import Event
+from stopgap.journal import Append, Conflict, Line, Sighting, Stored, Undo
+from stopgap.ledger import Brake, BrakeScope, Ledger
+from stopgap.store import appending, brakes, dialect, folder, reading, schema
+from stopgap.store.batch import Batch
+from stopgap.store.delivery import Delivery
+from stopgap.store.migrations import migrate
+from stopgap.store.rows import encode
+from stopgap.store.writer import PASS, Job, Writer, reason
+
+T = TypeVar("T")
+
+QUEUE = 20_000  # operations
+READERS = 4  # connections and threads
+CURE = "move stopgap.db with its -wal and -shm aside or restore a backup, then start again"
+
+_REMEMBER = dialect.keep_first(schema.rule_version)
+
+
+async def open_store(directory: Path, clock: Clock, *, queue: int = QUEUE) -> "Store":
+    """Open the store in a directory of its own, with room for so many waiting operations. Raises StoreError."""
+    lock = await asyncio.to_thread(folder.claim, directory)
+    try:
+        await asyncio.to_thread(_ready, directory / folder.DATABASE)
+    except BaseException:
+        folder.release(lock)
+        raise
+    return Store(directory / folder.DATABASE, clock, lock, queue)
+
+
+def _ready(path: Path) -> None:
+    """Check, migrate and prove writable. Raises StoreError."""
+    engine = dialect.writing(path)
+    try:
+        with engine.begin() as connection:
+            damage = dialect.damage(connection)
+            if damage:
+                raise StoreError(f"{path} is damaged ({damage}); {CURE}")
+            migrate(connection)
+            dialect.prove_writable(connection)
+    except SQLAlchemyError as error:
+        text = reason(error)
+        cure = CURE if "malformed" in text or "not a database" in text else "check owner, mode and free space"
+        raise StoreError(f"{path} cannot be used ({text}); {cure}") from error
+    finally:
+        engine.dispose()
+
+
+class Store:
+    """The Journal on disk. Made by `open_store`; belongs to the event loop that made it."""
+
+    def __init__(self, path: Path, clock: Clock, lock: int, queue: int) -> None:
+        self._clock = clock
+        self._lock = lock
+        self._loop = asyncio.get_running_loop()
+        self._delivery = Delivery(self._loop)
+        self._writing: Engine = dialect.writing(path)
+        self._writer = Writer(self._writing, self._delivery, queue)
+        self._reading: Engine = dialect.reading(path, READERS)
+        self._readers = ThreadPoolExecutor(READERS, "stopgap reader")
+        self._closed = False
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Work off what waits, answer it, and give the directory up."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._writer.stop)
+        await self._delivery.emptied()
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._reading.dispose)
+        self._writing.dispose()
+        folder.release(self._lock)
+
+    # --- how it is ---
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether what was last written reached the disk."""
+        return self._writer.healthy
+
+    @property
+    def error(self) -> str:
+        """Return why it is not healthy, empty when it is."""
+        return self._writer.error
+
+    @property
+    def queue_length(self) -> int:
+        """Return how many operations wait for the writer."""
+        return self._writer.queue_length
+
+    @property
+    def on_batch(self) -> Callable[[int, float], None] | None:
+        """Who is told of each commit, on the event loop: its operations, and its seconds to disk."""
+        return self._delivery.on_batch
+
+    @on_batch.setter
+    def on_batch(self, observer: Callable[[int, float], None] | None) -> None:
+        self._delivery.on_batch = observer
+
+    def subscribe(self, observer: Callable[[Line], None]) -> None:
+        """Call `observer` with each committed line, on the event loop."""
+        self._delivery.observers.append(observer)
+
+    # --- writing ---
+
+    async def receive(self, sightings: Sequence[Sighting]) -> None:
+        """Make what these alerts change durable; many are cut into passes, so that nobody waits for all of them."""
+        if not sightings:
+            return
+        slices = [sightings[i : i + PASS] for i in range(0, len(sightings), PASS)]
+        jobs = [Job(self._loop.create_future(), sightings=part) for part in slices]
+        self._writer.submit(jobs)
+        answers = await asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
+        for answer in answers:
+            if answer is not None:
+                raise answer
+
+    async def append(self, append: Append) -> tuple[Event, ...] | Conflict | Refusal:
+        """Append to one incident; returns the events with their seq."""
+        prepared = appending.prepare(append, self._clock.now())
+        return await self._write(lambda batch: appending.append(batch, prepared))
+
+    async def remember(self, documents: Mapping[str, Json]) -> None:
+        """Keep rule versions: digest to document."""
+        rows = [{"version": version, "document": encode(document)} for version, document in documents.items()]
+        if rows:
+            await self._write(lambda batch: _remember(batch, rows))
+
+    async def control(self, event: Event) -> None:
+        """Append to the pseudo-incident `control`."""
+        encode(event.detail)
+        await self._write(lambda batch: batch.control(event))
+
+    async def brake(self, brake: Brake) -> None:
+        """Put on a brake; one per scope and name, a second replaces the first."""
+        encode(brakes.braked(brake).detail)
+        await self._write(lambda batch: brakes.put_on(batch, brake))
+
+    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime) -> bool:
+        """Take off a brake; False when there was none."""
+        event = brakes.brake_released(scope, name, by, at)
+        encode(event.detail)
+        return await self._write(lambda batch: brakes.take_off(batch, event))
+
+    async def _write(self, work: Callable[[Batch], T]) -> T:
+        job = Job(self._loop.create_future(), work)
+        self._writer.submit((job,))
+        answer: T = await job.future
+        return answer
+
+    # --- reading ---
+
+    async def ledger(self, request: Request) -> Ledger:
+        """Read what the guards need for a request."""
+        return await self._read(reading.ledger, request)
+
+    async def live(self) -> Mapping[str, tuple[Event, ...]]:
+        """Return the timelines of all incidents that are not closed, in the order in which they opened."""
+        return await self._read(reading.live)
+
+    async def served(self) -> frozenset[tuple[str, str]]:
+        """Return the (rule, fingerprint) pairs whose repeats open nothing."""
+        return await self._read(reading.served)
+
+    async def closed(
+        self, *, rule: str | None, target: str | None, before: str | None, limit: int
+    ) -> tuple[Stored, ...]:
+        """Return closed incidents, the last opened first, those that opened before the incident `before`."""
+        return await self._read(reading.closed, rule, target, before, limit)
+
+    async def timeline(self, incident: str) -> tuple[Event, ...]:
+        """Return one timeline, of a live or closed incident or of `control`; empty when unknown."""
+        return await self._read(reading.timeline, incident)
+
+    async def undo(self, incident: str, act: str) -> Undo | None:
+        """Return the undo of one act (`0/0/do`)."""
+        return await self._read(reading.undo, incident, act)
+
+    async def document(self, version: str) -> Json:
+        """Return the document of a rule version, None when unknown."""
+        return await self._read(reading.document, version)
+
+    async def brakes(self) -> tuple[Brake, ...]:
+        """Return the brakes that are on."""
+        return await self._read(reading.brakes)
+
+    async def _read(self, question: Callable[..., T], *arguments: Any) -> T:
+        if self._closed:
+            raise StoreError("the journal is closed")
+        return await self._loop.run_in_executor(self._readers, partial(self._ask, question, *arguments))
+
+    def _ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        try:
+            with self._reading.begin() as connection:
+                return question(connection, *arguments)
+        except SQLAlchemyError as error:
+            raise StoreError(f"the journal cannot be read: {reason(error)}") from error
+
+
+def _remember(batch: Batch, rows: list[dict[str, str]]) -> None:
+    connection: Connection = batch.connection
+    if connection.execute(_REMEMBER, rows).rowcount:
+        batch.written = True
