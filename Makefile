@@ -10,7 +10,7 @@ WORKERS ?= 2
 ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration alert matcher template action probe rule incident \
+PURE := errors clock duration alert matcher template action probe catalog rule incident \
   transitions ledger guard journal plan decide engine
 comma := ,
 empty :=
