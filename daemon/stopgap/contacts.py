@@ -9,6 +9,7 @@ holds services reached over the network; what runs commands, writes to this mach
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -21,18 +22,17 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from stopgap.duration import print_duration
-from stopgap.errors import PermanentError, TemporaryError
+from stopgap.errors import ActionError, PermanentError, TemporaryError
 
-SCHEMES = frozenset(
-    """
-    betterstack discord feishu firehydrant flock form forms gchat goalert goalerts gotify gotifys
-    guilded ilert incidentio jira json jsons lark line mailgun mailto mailtos matrix matrixs mmost
-    mmosts nctalk nctalks ntfy ntfys opsgenie pagerduty pagertree pbul postmark pover revolt rocket
-    rockets sendgrid ses signal signals signl4 slack sns sparkpost spike splunk squadcast synology
-    synologys tgram threema twilio twist victorops vonage webex whatsapp workflow workflows wxteams
-    xmatters xml xmls zulip
-    """.split()
-)
+_SERVICES = """
+betterstack discord feishu firehydrant flock form forms gchat goalert goalerts gotify gotifys
+guilded ilert incidentio jira json jsons lark line mailgun mailto mailtos matrix matrixs mmost
+mmosts nctalk nctalks ntfy ntfys opsgenie pagerduty pagertree pbul postmark pover revolt rocket
+rockets sendgrid ses signal signals signl4 slack sns sparkpost spike splunk squadcast synology
+synologys tgram threema twilio twist victorops vonage webex whatsapp workflow workflows wxteams
+xmatters xml xmls zulip
+"""
+SCHEMES = frozenset(_SERVICES.split())
 _LONGEST_TITLE, _LONGEST_BODY = 200, 4000  # characters
 _THREADS, _WAITING, _ATTEMPTS = 2, 64, 3
 _SOCKET = 4.0  # seconds for a connection, and for each read
@@ -156,10 +156,13 @@ class _Couriers:
                 continue
             try:
                 call()
-            except Exception as error:  # noqa: BLE001 - a border: whatever a plugin raises belongs to the asker, not to the thread
+            except ActionError as error:
                 done.set_exception(error)
+            except Exception as error:  # noqa: BLE001 - a border: 170 plugins, and their errors may quote the address
+                done.set_exception(TemporaryError(f"an address failed with {type(error).__name__}"))
             else:
                 done.set_result(None)
+        self._queue.put(None)  # the end, for the next thread
 
     def close(self) -> None:
         self._closed = True
@@ -170,14 +173,11 @@ class _Couriers:
                 break
             if task is not None and task[0].set_running_or_notify_cancel():
                 task[0].set_exception(TemporaryError("messages are no longer sent: Stopgap is ending"))
-        for _ in self._threads:
-            self._queue.put_nowait(None)
+        self._queue.put_nowait(None)
 
 
 def _deliver(url: SecretStr, title: str, body: str) -> None:
     """Hand one message to Apprise, in a courier's thread."""
-    import logging  # noqa: PLC0415 - only what the first message needs
-
     import apprise  # noqa: PLC0415 - heavy, and most processes never send
 
     logging.getLogger("apprise").disabled = True  # it logs addresses and what receivers answer
@@ -192,10 +192,7 @@ def _deliver(url: SecretStr, title: str, body: str) -> None:
     if service is None or not _known(service):
         raise PermanentError("an address is not one that Apprise can use: see its page of the service")
     service.socket_connect_timeout = service.socket_read_timeout = _SOCKET
-    try:
-        taken = service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
-    except Exception as error:  # noqa: BLE001 - a border: 170 plugins, and their errors may quote the address
-        raise TemporaryError(f"an address failed with {type(error).__name__}") from None
+    taken = service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
         raise TemporaryError("an address did not take the message")
 
