@@ -29,11 +29,11 @@ async def border(request: web.Request, handler: Answerer) -> web.StreamResponse:
     """Turn whatever is raised into problem JSON."""
     try:
         return await handler(request)
-    except Exception as error:  # border: HTTP. One request's fault is answered and logged, the server goes on
+    except Exception as error:  # noqa: BLE001 - border: HTTP. One request's fault is answered and logged, the server goes on
         return _problem(request, error).response()
 
 
-def _problem(request: web.Request, error: Exception) -> Problem:
+def _problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR0911 - one table
     match error:
         case Problem():
             return error
@@ -44,7 +44,8 @@ def _problem(request: web.Request, error: Exception) -> Problem:
         case BodyRefused():
             return Problem(error.status, error.text)
         case web.HTTPException():
-            return Problem(error.status, error.reason)
+            allow = error.headers.get(hdrs.ALLOW)
+            return Problem(error.status, error.reason, headers={str(hdrs.ALLOW): allow} if allow else None)
         case StoreError():
             log.warning("store_unavailable", path=request.path, why=str(error))
             return Problem(503, "the store does not answer")
@@ -66,9 +67,8 @@ class Gate:
             return await handler(request)
         if not self._desk.token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
             await self._refuse(request)
-            response = Problem(401, "control needs its token: Authorization: Bearer …").response()
-            response.headers[hdrs.WWW_AUTHENTICATE] = self._desk.token.challenge()
-            return response
+            challenge = {str(hdrs.WWW_AUTHENTICATE): self._desk.token.challenge()}
+            raise Problem(401, "control needs its token: Authorization: Bearer …", headers=challenge)
         host = _host(f"//{request.headers.get(hdrs.HOST, '')}")
         if not (host == "localhost" or _is_address(host) or host in self._desk.hosts):
             raise Problem(421, "unknown Host: ask by address, localhost or a configured name")

@@ -1,5 +1,6 @@
 """Problem: an error answer as problem JSON (RFC 9457): short, constant in form, without secrets."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,10 +14,13 @@ MOST = 20  # single errors that are listed
 class Problem(Exception):  # noqa: N818 - the word of the RFC
     """An answer that says no: its status, what is wrong, and single errors where there are several."""
 
-    def __init__(self, status: int, detail: str, errors: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, status: int, detail: str, errors: tuple[str, ...] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
         self.status = status
         self.detail = detail
         self.errors = errors
+        self.headers = headers or {}
         super().__init__(detail)
 
     def response(self) -> web.Response:
@@ -26,7 +30,9 @@ class Problem(Exception):  # noqa: N818 - the word of the RFC
         if self.errors:
             told["errors"] = [error[:LONGEST] for error in self.errors[:MOST]]
         return web.Response(
-            status=self.status, body=orjson.dumps(told), content_type="application/problem+json"
+            status=self.status,
+            body=orjson.dumps(told),
+            headers={**self.headers, "Content-Type": "application/problem+json"},
         )
 
 
