@@ -18,6 +18,8 @@ import pytest_asyncio
 from stopgap.demo.lab import Lab, until
 from stopgap.demo.supervised import Program, Supervised
 
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("lab")]
 
 
@@ -27,14 +29,14 @@ async def lab() -> AsyncIterator[Lab]:
         yield running
 
 
-async def fires(lab: Lab, *names: str, within: float = 20) -> bool:
+async def fires(lab: Lab, *names: str, within: float = 40) -> bool:
     async def all_fire() -> bool:
         return set(names) <= await lab.firing()
 
     return await until(all_fire, within)
 
 
-async def resolves(lab: Lab, *names: str, within: float = 20) -> bool:
+async def resolves(lab: Lab, *names: str, within: float = 40) -> bool:
     async def none_fires() -> bool:
         return not set(names) & await lab.firing()
 
@@ -171,7 +173,7 @@ async def test_nothing_is_left_behind_when_whoever_runs_the_lab_is_killed(tmp_pa
 
 
 async def test_a_supervisord_that_hangs_is_ended_with_all_its_programs(tmp_path: Path) -> None:
-    supervised = Supervised(tmp_path, [Program("sleeper", ("sleep", "60"))])
+    supervised = Supervised(tmp_path, [Program("sleeper", (sys.executable, "-c", DEAF))])
     await supervised.start()
 
     async def runs() -> bool:
