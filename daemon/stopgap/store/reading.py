@@ -80,7 +80,7 @@ def brakes(connection: Connection) -> tuple[Brake, ...]:
 def holders(connection: Connection, incident: str, resources: Iterable[str]) -> dict[str, str]:
     """Return those of the resources that other incidents hold, and which."""
     found = connection.execute(_HOLDERS, {"some": sorted(resources), "own": incident})
-    return dict(found.tuples().all())
+    return dict(found.all())
 
 
 def ledger(connection: Connection, request: Request) -> Ledger:
@@ -97,14 +97,14 @@ def ledger(connection: Connection, request: Request) -> Ledger:
 def live(connection: Connection) -> Mapping[str, tuple[Event, ...]]:
     """Return the timelines of all incidents that are not closed, in the order in which they opened."""
     timelines: dict[str, list[Event]] = {}
-    for incident, *row in connection.execute(_LIVE).tuples():
+    for incident, *row in connection.execute(_LIVE):
         timelines.setdefault(incident, []).append(_event(*row))
     return {incident: tuple(events) for incident, events in timelines.items()}
 
 
 def timeline(connection: Connection, incident: str) -> tuple[Event, ...]:
     """Return one timeline, empty when unknown."""
-    return tuple(_event(*row) for row in connection.execute(_TIMELINE, {"of": incident}).tuples())
+    return tuple(_event(*row) for row in connection.execute(_TIMELINE, {"of": incident}))
 
 
 def _event(seq: int, at: int, kind: str, detail: str) -> Event:
@@ -113,7 +113,7 @@ def _event(seq: int, at: int, kind: str, detail: str) -> Event:
 
 def served(connection: Connection) -> frozenset[tuple[str, str]]:
     """Return the (rule, fingerprint) pairs whose repeats open nothing."""
-    return frozenset((rule, fingerprint) for rule, fingerprint in connection.execute(_SERVED).tuples())
+    return frozenset((rule, fingerprint) for rule, fingerprint in connection.execute(_SERVED))
 
 
 def closed(

@@ -135,7 +135,7 @@ class _Pass:
             left = [place for place in left if place not in self.fresh]
 
     def _read(self, statement: Any, some: Sequence[str], **more: Any) -> Iterable[Any]:
-        return self.batch.connection.execute(statement, {"some": some, **more}).tuples()
+        return self.batch.connection.execute(statement, {"some": some, **more})
 
     # --- deciding ---
 

@@ -1,0 +1,77 @@
+"""Journal examples: a clock that is set by hand, and short ways to write sightings and appends."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stopgap.guard import Request
+from stopgap.incident import Event, EventKind, Outcome
+from stopgap.journal import Append, Closing, Journal, Line, Sighting
+
+START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class HandClock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self.at = start
+
+    def now(self) -> datetime:
+        return self.at
+
+    def move(self, **by: float) -> datetime:
+        self.at += timedelta(**by)
+        return self.at
+
+
+def sighting(clock: HandClock, fingerprint: str = "a", **changes: Any) -> Sighting:
+    given: dict[str, Any] = {
+        "rule": "pack/rule",
+        "version": "v1",
+        "target": "api",
+        "severity": "P1",
+        "mode": "auto",
+        "fingerprint": fingerprint,
+        "alert": {
+            "labels": {"alertname": "Down", "instance": fingerprint},
+            "annotations": {"summary": "<b>\u0000\n\u202e"},
+            "starts_at": "2026-03-01T12:00:00Z",
+        },
+        "firing": True,
+        "at": clock.now(),
+    }
+    return Sighting(**{**given, **changes})
+
+
+def event(clock: HandClock, kind: EventKind, **detail: Any) -> Event:
+    return Event(kind, clock.now(), detail)
+
+
+def closing(clock: HandClock, incident: str, outcome: Outcome = Outcome.RECOVERED, **more: Any) -> Append:
+    given: dict[str, Any] = {"outcome": outcome, "severity": "P1", "rung": 0, **more}
+    ended = event(clock, EventKind.CLOSED, outcome=outcome)
+    return Append(incident, (ended,), closing=Closing(**given))
+
+
+def acting(clock: HandClock, incident: str, *take: str, **changes: Any) -> Append:
+    """Return the append that begins a rung: events, request, permit."""
+    target = changes.pop("target", "api")
+    given = {"rule": "pack/rule", "first": True, "cooldown": timedelta(minutes=10), **changes}
+    request = Request(incident, target=target, take=(f"target:{target}", *take), **given)
+    kinds = (EventKind.PERMITTED, EventKind.RUNG_STARTED)
+    return Append(incident, tuple(event(clock, kind, rung=0) for kind in kinds), request=request, permit=True)
+
+
+def listen(journal: Journal) -> list[Line]:
+    """Return the list that each committed line is added to."""
+    lines: list[Line] = []
+    journal.subscribe(lines.append)
+    return lines
+
+
+async def open_one(journal: Journal, clock: HandClock, fingerprint: str = "a", **changes: Any) -> str:
+    """Open one incident and return its id."""
+    known = set(await journal.live())
+    await journal.receive([sighting(clock, fingerprint, **changes)])
+    (incident,) = set(await journal.live()) - known
+    return incident
