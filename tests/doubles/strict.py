@@ -16,7 +16,7 @@ NAME = Path(sys.argv[0]).name
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
-    print(f"Error: {text}", file=sys.stderr)
+    sys.stderr.write(f"Error: {text}\n")
     sys.exit(code)
 
 

@@ -38,7 +38,7 @@ async def test_many_keys_are_one_replacement(env):
     assert env.read_text() == "A=x\nB=2\nC=y\n"
     assert {key: entry.value for key, entry in found.items()} == {"A": "x", "C": "y"}
     assert env.stat().st_ino != inode
-    assert os.listdir(env.parent) == ["app.env"]
+    assert list(env.parent.iterdir()) == [env]
 
 
 async def test_nothing_to_change_leaves_the_file_alone(env):
@@ -107,13 +107,13 @@ async def test_a_failure_on_the_way_leaves_the_old_file_and_no_other(env, monkey
     with pytest.raises(PermanentError, match="No space left"):
         await set_to(env, A="x")
     assert env.read_text() == "A=1\nB=2\n"
-    assert os.listdir(env.parent) == ["app.env"]
+    assert list(env.parent.iterdir()) == [env]
 
 
 async def test_a_leftover_of_a_killed_process_is_no_obstacle(env):
     (env.parent / ".app.env.stopgap").write_text("half")
     await set_to(env, A="x")
-    assert os.listdir(env.parent) == ["app.env"]
+    assert list(env.parent.iterdir()) == [env]
 
 
 async def test_two_writers_take_turns(env):

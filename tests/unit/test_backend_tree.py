@@ -15,7 +15,11 @@ from stopgap.errors import PermanentError
 JSON = JsonFile(parse_locator("json:///etc/app.json"))
 YAML_FILE = YamlFile(parse_locator("yaml:///etc/app.yaml"))
 
-DOCUMENT = '{\n\t"rate": 120, "on": true, "mode": "real",\n  "pms": {"url": "http:\\/\\/x", "ttl": null, "none": {}, "list": [1, {"a": 2}]},\n  "a.b": 1 }\n'
+LOAD = YAML(typ="safe", pure=True).load
+DOCUMENT = (
+    '{\n\t"rate": 120, "on": true, "mode": "real",\n  "pms": {'
+    '"url": "http:\\/\\/x", "ttl": null, "none": {}, "list": [1, {"a": 2}]},\n  "a.b": 1 }\n'
+)
 TEXT = """\
 # settings of the hotel
 rate: 120   # per minute
@@ -181,8 +185,8 @@ VALUES = st.sampled_from(
     ("place", "text", "load"),
     [
         (JSON, DOCUMENT, json.loads),
-        (YAML_FILE, TEXT, YAML(typ="safe", pure=True).load),
-        (YAML_FILE, TEXT.replace("\n", "\r\n"), YAML(typ="safe", pure=True).load),
+        (YAML_FILE, TEXT, LOAD),
+        (YAML_FILE, TEXT.replace("\n", "\r\n"), LOAD),
     ],
     ids=["json", "yaml", "yaml-crlf"],
 )

@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - the port's signatures
 """Flag: settings of a place are set together, and each is set back unless somebody changed it meanwhile."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar
@@ -12,6 +13,9 @@ from stopgap.backends import locate
 from stopgap.backends.capability import Entry, Flags
 from stopgap.context import Context
 from stopgap.errors import TemporaryError
+
+_SECRET_KEY = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY", re.IGNORECASE)
+_LOGIN = re.compile(r"://[^/\s]*@")
 
 
 def _flags(locator: str) -> Flags:
@@ -84,17 +88,14 @@ class Flag(Action[FlagParams]):
         return tuple(f"{place}#{key}" for key in params.set)
 
     def undo_by_hand(self, params: FlagParams, before: Json) -> str:
-        """Name the old values, except those of settings that hold a secret now or may have held one."""
-        old = {key: _old(params, before, key).value for key in params.set}
-        hidden = {
-            key
-            for key, value in {**params.set, **(params.back_to or {})}.items()
-            if isinstance(value, SecretStr)
-        }
-        said = [
-            f"remove {key}" if value is None else f"{key}={'***' if key in hidden else value}"
-            for key, value in old.items()
-        ]
+        """Name the old values, except those that are or look like secrets."""
+        said = []
+        for key in params.set:
+            old = _old(params, before, key).value
+            given = (params.set[key], (params.back_to or {}).get(key))
+            named = any(isinstance(value, SecretStr) for value in given)
+            hidden = named or _SECRET_KEY.search(key) or _LOGIN.search(old or "")
+            said.append(f"remove {key}" if old is None else f"{key}={'***' if hidden else old}")
         return f"in {_flags(params.at).name}: {', '.join(said)}"
 
     async def observe(self, params: FlagParams, moment: Moment) -> Json:
@@ -117,15 +118,16 @@ class Flag(Action[FlagParams]):
 
     async def run(self, params: FlagParams, before: Json, moment: Moment) -> Json:
         """Set all settings in one write, if they are still as observed or already as wanted."""
+        place = _flags(params.at)
         new = {key: reveal(value) for key, value in params.set.items()}
 
         def plan(now: Mapping[str, Entry]) -> Mapping[str, Entry]:
             for key, entry in now.items():
-                if entry.value not in {before[key]["value"], new[key]}:
+                if place.legible and entry.value not in {before[key]["value"], new[key]}:
                     raise TemporaryError(f"{key} was changed by somebody else since it was observed")
             return {key: Entry(value) for key, value in new.items() if now[key].value != value}
 
-        return _written(await _flags(params.at).change(list(new), plan, moment.timeout))
+        return _written(await place.change(list(new), plan, moment.timeout))
 
     async def revert(self, params: FlagParams, before: Json, receipt: Json, moment: Moment) -> Reverted:
         """Set back what is still as we left it; leave alone, and name, what somebody changed."""

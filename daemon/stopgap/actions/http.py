@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - the port's signatures
 """Http: a request to a web address does the step, another one takes it back."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from stopgap.action import Action, Danger, Json, Moment, Params, Restored, Reverted, Settled, Text, reveal
 from stopgap.actions import observed
 from stopgap.actions.retry_after import retry_after
+from stopgap.backends.answer import read_answer
 from stopgap.context import Context
 from stopgap.errors import ActionError, PermanentError, StopgapError, TemporaryError
 
@@ -156,8 +158,10 @@ class HttpCall(Action[HttpCallParams]):
         return params.revert is not None
 
     def resource(self, params: HttpCallParams) -> tuple[str, ...]:
-        """Name the address."""
-        return (f"http:{_shown(params.url)}",)
+        """Name the address; of a secret one only a digest, so that two of them are not taken for one."""
+        secret = isinstance(params.url, SecretStr)
+        name = hashlib.sha256(reveal(params.url).encode()).hexdigest()[:16] if secret else _shown(params.url)
+        return (f"http:{name}",)
 
     def undo_by_hand(self, params: HttpCallParams, before: Json) -> str:
         """Show the request that takes back."""
@@ -228,7 +232,7 @@ class HttpCall(Action[HttpCallParams]):
                 request.method, url, data=body, headers=headers, timeout=limits, allow_redirects=False
             ) as answer:
                 _judge(request, answer.status, answer.headers.get("Retry-After", ""), where)
-                return await answer.content.read(_LARGEST + 1)
+                return await read_answer(answer, _LARGEST)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):
             raise TemporaryError(f"{where} cannot be reached") from None
         except aiohttp.ClientError as error:  # its text may show the whole address

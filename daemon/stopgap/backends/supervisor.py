@@ -14,6 +14,7 @@ from xml.parsers.expat import ExpatError
 
 import aiohttp
 
+from stopgap.backends.answer import read_answer
 from stopgap.backends.capability import Running, Services
 from stopgap.backends.locator import Locator
 from stopgap.errors import PermanentError, TemporaryError
@@ -99,24 +100,24 @@ class Supervisor(Services):
         limits = aiohttp.ClientTimeout(total=within.total_seconds(), connect=5)
         host = "localhost" if self._socket else self._address
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=limits, auth=_login()) as session,
-            session.post(
-                f"http://{host}/RPC2", data=body, headers={"Content-Type": "text/xml"}, allow_redirects=False
-            ) as answer,
+            aiohttp.ClientSession(connector=connector, timeout=limits, headers=_headers()) as session,
+            session.post(f"http://{host}/RPC2", data=body, allow_redirects=False) as answer,
         ):
             if answer.status != 200:  # noqa: PLR2004 - HTTP's word for fine
                 raise PermanentError(f"supervisor answered with HTTP {answer.status}: is the login right?")
-            return await answer.content.read(_LARGEST)
+            return await read_answer(answer, _LARGEST)
 
 
-def _login() -> aiohttp.BasicAuth | None:
+def _headers() -> dict[str, str]:
+    """Return the headers of a call, with the login of our own environment."""
+    headers = {"Content-Type": "text/xml"}
     user = os.environ.get("STOPGAP_SUPERVISOR_USER")
     if not user:
-        return None
+        return headers
     password = os.environ.get("STOPGAP_SUPERVISOR_PASSWORD", "")
     if file := os.environ.get("STOPGAP_SUPERVISOR_PASSWORD_FILE"):
         try:
             password = Path(file).read_text().strip()
         except OSError:
             raise PermanentError("the file of STOPGAP_SUPERVISOR_PASSWORD_FILE cannot be read") from None
-    return aiohttp.BasicAuth(user, password)
+    return headers | {"Authorization": aiohttp.encode_basic_auth(user, password)}
