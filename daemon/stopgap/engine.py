@@ -269,7 +269,11 @@ class Engine:
     def _advance_dirty(self) -> None:
         dirty, self._dirty = self._dirty, set()
         for identifier in dirty:
-            self._advance(identifier)
+            try:
+                self._advance(identifier)
+            except Exception:  # border: decision. A fault in one incident must not stop the others
+                log.exception("decision_fault", incident=identifier)
+                self._timers.set(identifier, self._clock.now() + AFTER_SURPRISE)
 
     def _advance(self, identifier: str) -> None:
         state = self.incidents.get(identifier)

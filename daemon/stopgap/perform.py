@@ -19,11 +19,10 @@ from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, holdings
 from stopgap.journal import Append, Conflict, Journal
 from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait
-from stopgap.plan import Plan, PlannedProbe, plan, plan_probes, scope_of
+from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
 from stopgap.probe import Finding, Verdict
 from stopgap.rule import Mode, Rule
 from stopgap.steps import Steps, words
-from stopgap.template import Scope
 from stopgap.transitions import apply
 
 PROBES_AT_ONCE = 64
@@ -144,20 +143,19 @@ class Performer:
 
     # --- beginning a rung ---
 
-    def _scope(self, state: Incident, rule: Rule, rung: int | None = None) -> Scope:
+    def _values(self, state: Incident, rule: Rule, rung: int | None = None) -> Any:
         """Gather the values of templates: those of the planning time where the rung has begun."""
         planned = state.rungs.get(rung) if rung is not None else None
-        return scope_of(
-            rule,
-            planned.labels if planned else state.labels,
-            planned.annotations if planned else state.annotations,
-            target=state.target,
-            incident=state.id,
-            secrets=self._secrets(),
-        )
+        return {
+            "labels": planned.labels if planned else state.labels,
+            "annotations": planned.annotations if planned else state.annotations,
+            "target": state.target,
+            "incident_id": state.id,
+            "secrets": self._secrets().get(rule.pack, {}),
+        }
 
     def _plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
-        return plan(rule, rung, self._catalog, self._scope(state, rule, rung))
+        return plan(rule, rung, self._catalog, **self._values(state, rule, rung))
 
     def _plan_of(self, state: Incident, rule: Rule) -> Callable[[int], Plan | Refusal]:
         return lambda rung: self._plan(state, rule, rung)
@@ -264,7 +262,7 @@ class Performer:
     def _probes(self, state: Incident, rule: Rule, keys: tuple[str, ...]) -> list[PlannedProbe] | Refusal:
         planned: tuple[PlannedProbe, ...] | Refusal
         if keys[0].startswith("recovered/"):
-            planned = plan_probes(rule.recovered, self._catalog, self._scope(state, rule))
+            planned = plan_probes(rule.recovered, self._catalog, vars=rule.vars, **self._values(state, rule))
         else:
             whole = self._plan(state, rule, state.rung)
             planned = whole if isinstance(whole, Refusal) else whole.verify
