@@ -57,7 +57,7 @@ def _engine(path: Path, pragmas: Sequence[str], begin: str, **pool: Any) -> Engi
 
 def damage(connection: Connection) -> str:
     """Return what is wrong with the structure of the file, empty when nothing is. Reads the whole file."""
-    found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+    found = " ".join(str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()).split())
     return "" if found == "ok" else found
 
 
