@@ -1,9 +1,10 @@
 """Body: what a client sends after its header, read to a limit of bytes, of time, and of memory shared by all clients."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from aiohttp import ClientError, web
 
@@ -16,6 +17,9 @@ class BodyRefused(Exception):  # noqa: N818 - named for what happened; it is alw
         self.text = text
         super().__init__(text)
 
+
+SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False, "access_log": None}
+"""What every server (`web.AppRunner(app, **SERVER)`) is started with: nothing inflates unasked, no work ends because a client left."""
 
 TOO_LARGE = "the body is larger than the limit"
 
