@@ -19,7 +19,7 @@ class BodyRefused(Exception):  # noqa: N818 - named for what happened; it is alw
 
 
 SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False, "access_log": None}
-"""What every server (`web.AppRunner(app, **SERVER)`) is started with: nothing inflates unasked, no work ends because a client left."""
+"""How every server is started (`web.AppRunner(app, **SERVER)`): nothing inflates unasked, no work ends when a client leaves."""
 
 TOO_LARGE = "the body is larger than the limit"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from tests.intake import FULL, FakeIntake, FakeTally, alert, notification, serving
 
 from stopgap.credential import Credential
 from stopgap.webhook import Limits, Webhook
-from tests.intake import FULL, FakeIntake, FakeTally, alert, notification, serving
 
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
 JSON = {"Content-Type": "application/json"}
@@ -28,13 +28,13 @@ class Case:
         Webhook(self.intake, self.tally, self._credential, self._limits).mount(app)
 
     async def post(self, body, headers=JSON, path="/webhook", method="POST"):
-        async with serving(self.mount) as (url, session):
-            async with session.request(
-                method, url + path, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                text = await answer.read()
-                assert len(text) <= 200
-                return answer
+        async with (
+            serving(self.mount) as (url, session),
+            session.request(method, url + path, data=body, headers=headers, allow_redirects=False) as answer,
+        ):
+            text = await answer.read()
+            assert len(text) <= 200
+            return answer
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
@@ -101,8 +101,17 @@ async def test_another_content_type_is_refused(content_type):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"version":"1","alerts":[]}', b"\xff\xfe{}", b'\xef\xbb\xbf{"version":"4"}']
-    + [b'{"version":"4","alerts":[],"receiver":"r","groupKey":"k","x":NaN}', b"[" * 100_000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"version":"1","alerts":[]}',
+        b"\xff\xfe{}",
+        b'\xef\xbb\xbf{"version":"4"}',
+        b'{"version":"4","alerts":[],"receiver":"r","groupKey":"k","x":NaN}',
+        b"[" * 100_000,
+    ],
 )
 async def test_a_body_that_is_no_notification_is_refused_without_a_side_effect(body):
     case = Case()

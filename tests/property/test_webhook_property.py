@@ -7,10 +7,10 @@ from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings, strategies as st
+from tests.intake import FakeIntake, FakeTally, alert, notification
 
 from stopgap.credential import Credential
 from stopgap.webhook import CODES, Webhook
-from tests.intake import FakeIntake, FakeTally, alert, notification
 
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),

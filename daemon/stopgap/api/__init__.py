@@ -8,7 +8,7 @@ from aiohttp import web
 
 from stopgap.api import brakes, incidents, status
 from stopgap.api.desk import DESK, Desk, ReloadResult
-from stopgap.api.gate import Gate, border
+from stopgap.api.gate import border, gate
 
 __all__ = ["Desk", "ReloadResult", "mount"]
 
@@ -17,5 +17,5 @@ def mount(app: web.Application, desk: Desk) -> None:
     """Add the routes, and the middlewares that guard control and turn errors into problem JSON."""
     app[DESK] = desk
     app.middlewares.append(border)
-    app.middlewares.append(Gate(desk).check)
+    app.middlewares.append(gate(desk))
     app.add_routes([*status.ROUTES, *incidents.ROUTES, *brakes.ROUTES])

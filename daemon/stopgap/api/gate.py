@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from stopgap.api.desk import Desk
 from stopgap.api.problem import Problem
@@ -54,39 +55,44 @@ def _problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR091
             return Problem(500, "a fault of ours; the log has it")
 
 
-class Gate:
-    """Checks everything under control: the token first, then that no foreign web page is asking."""
+def gate(desk: Desk) -> Middleware:
+    """Guard everything under control: the token first, then that no foreign web page is asking."""
+    seldom = Seldom(REFUSALS)
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._seldom = Seldom(REFUSALS)
-        self.check = web.middleware(self._check)
-
-    async def _check(self, request: web.Request, handler: Answerer) -> web.StreamResponse:
-        if not request.path.startswith(CONTROL):
-            return await handler(request)
-        if not self._desk.token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
-            await self._refuse(request)
-            challenge = {str(hdrs.WWW_AUTHENTICATE): self._desk.token.challenge()}
-            raise Problem(401, "control needs its token: Authorization: Bearer …", headers=challenge)
-        host = _host(f"//{request.headers.get(hdrs.HOST, '')}")
-        if not (host == "localhost" or _is_address(host) or host in self._desk.hosts):
-            raise Problem(421, "unknown Host: ask by address, localhost or a configured name")
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and urlsplit(origin).netloc != request.headers.get(hdrs.HOST):
-            raise Problem(403, "foreign Origin")
+    @web.middleware
+    async def check(request: web.Request, handler: Answerer) -> web.StreamResponse:
+        if request.path.startswith(CONTROL):
+            if not desk.token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+                await _record_refusal(desk, seldom, request)
+                challenge = {str(hdrs.WWW_AUTHENTICATE): desk.token.challenge()}
+                raise Problem(401, "control needs its token: Authorization: Bearer …", headers=challenge)
+            _check_place(request, desk.hosts)
         return await handler(request)
 
-    async def _refuse(self, request: web.Request) -> None:
-        self._desk.login_refused()
-        unsaid = self._seldom.ask()
-        if unsaid is None:
-            return
-        detail = {"remote": request.remote or "", "path": request.path[:200], "unsaid": unsaid}
-        try:
-            await self._desk.engine.journal.control(Event(K.LOGIN_REFUSED, self._desk.clock.now(), detail))
-        except StoreError as error:  # the answer stays 401
-            log.warning("store_unavailable", path=request.path, why=str(error))
+    return check
+
+
+def _check_place(request: web.Request, hosts: frozenset[str]) -> None:
+    """Refuse a Host that somebody else's DNS may point here, and an Origin that is another page. Raises Problem."""
+    authority = request.headers.get(hdrs.HOST, "")
+    host = _host(f"//{authority}")
+    if not (host == "localhost" or _is_address(host) or host in hosts):
+        raise Problem(421, "unknown Host: ask by address, localhost or a configured name")
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin.partition("://")[2] != authority:
+        raise Problem(403, "foreign Origin")
+
+
+async def _record_refusal(desk: Desk, seldom: Seldom, request: web.Request) -> None:
+    desk.login_refused()
+    unsaid = seldom.ask()
+    if unsaid is None:
+        return
+    detail = {"remote": request.remote or "", "path": request.path[:200], "unsaid": unsaid}
+    try:
+        await desk.engine.journal.control(Event(K.LOGIN_REFUSED, desk.clock.now(), detail))
+    except StoreError as error:  # the answer stays 401
+        log.warning("store_unavailable", path=request.path, why=str(error))
 
 
 def _host(url: str) -> str:
