@@ -64,11 +64,11 @@ class Delivery:
     def _go(self) -> None:
         until = time.perf_counter() + SLICE
         while self._steps:
-            if time.perf_counter() > until:
-                self._loop.call_soon(self._go)
-                return
             self._steps[0]()  # removed afterwards: what arrives meanwhile must find that somebody is at work
             self._steps.popleft()
+            if self._steps and time.perf_counter() > until:
+                self._loop.call_soon(self._go)
+                return
         self._idle.set()
 
     def _observe(self, line: Line) -> None:

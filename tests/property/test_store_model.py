@@ -1,0 +1,210 @@
+"""Whatever happens, in whatever order: the store and the in-memory journal tell the same timelines and give the same answers."""
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.journal_examples import HandClock, acting, event, listen, sighting
+from tests.memory_journal import MemoryJournal
+
+from stopgap.guard import Request
+from stopgap.incident import EventKind as K
+from stopgap.journal import Append, Closing
+from stopgap.ledger import Brake, BrakeScope
+from stopgap.store import open_store
+
+RULES, TARGETS, RESOURCES = ("p/one", "p/two", "q/one"), ("api", "db"), ("env:x", "env:y", "target:db")
+ALERTS = st.tuples(
+    st.sampled_from(RULES),
+    st.sampled_from(TARGETS),
+    st.sampled_from("abc"),
+    st.booleans(),
+    st.sampled_from([15, 0]),
+)
+TAKE = st.lists(st.sampled_from(RESOURCES), max_size=2, unique=True)
+
+
+class StoreAndModel(RuleBasedStateMachine):
+    """Does everything twice, and compares with ids replaced by the order of opening."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = HandClock()
+        self.directory = Path(tempfile.mkdtemp(prefix="stopgap-model-"))
+        self.runner = asyncio.Runner()
+        self.model = MemoryJournal(self.clock)
+        self.told = {self.model: listen(self.model)}
+        self.open()
+
+    def open(self) -> None:
+        self.store = self.runner.run(open_store(self.directory, self.clock))
+        self.told = {self.model: self.told[self.model], self.store: listen(self.store)}
+        self.told[self.model].clear()
+
+    def teardown(self) -> None:
+        self.runner.run(self.store.close())
+        self.runner.close()
+        shutil.rmtree(self.directory)
+
+    def names(self, journal: Any) -> list[str]:
+        """Return the ids of all incidents in the order of opening."""
+        if journal is self.model:
+            return list(self.model.rows)
+        everything = {"rule": None, "target": None, "before": None, "limit": 1000}
+        closed = [stored.id for stored in self.runner.run(journal.closed(**everything))]
+        firsts = {name: events[0].at for name, events in self.runner.run(journal.live()).items()}
+        assert not firsts.keys() & set(closed)
+        return [n for n in self.order if n in firsts or n in closed]
+
+    @property
+    def order(self) -> list[str]:
+        with self.store._reading.connect() as connection:
+            return [row[0] for row in connection.exec_driver_sql("SELECT id FROM incident ORDER BY number")]
+
+    def plain(self, journal: Any, value: Any) -> str:
+        text = repr(value)
+        for i, name in enumerate(self.names(journal)):
+            text = text.replace(name, f"INCIDENT-{i}")
+        return text
+
+    def both(self, ask: Any) -> None:
+        """Do the same to both; `ask` gets the journal and its incidents' ids."""
+        answers = [self.runner.run(ask(j, self.names(j))) for j in (self.model, self.store)]
+        assert self.plain(self.model, answers[0]) == self.plain(self.store, answers[1])
+
+    # --- what may happen ---
+
+    @rule(alerts=st.lists(ALERTS, max_size=6))
+    def receive(self, alerts):
+        seen = [
+            sighting(self.clock, f, rule=r, target=t, firing=on, flap_window=timedelta(minutes=w))
+            for r, t, f, on, w in alerts
+        ]
+        self.both(lambda journal, _: journal.receive(seen))
+
+    @rule(parts=st.lists(st.lists(ALERTS, max_size=3), min_size=2, max_size=5))
+    def receive_at_once(self, parts):
+        seen = [
+            [sighting(self.clock, f, rule=r, target=t, firing=on) for r, t, f, on, _ in alerts]
+            for alerts in parts
+        ]
+
+        async def ask(journal, _):
+            await asyncio.gather(*map(journal.receive, seen))
+
+        self.both(ask)
+
+    @rule(which=st.integers(0, 9), take=TAKE, expect=st.sampled_from([None, 0, 1]), person=st.booleans())
+    def act(self, which, take, expect, person):
+        async def ask(journal, names):
+            if which >= len(names):
+                return None
+            timeline = await journal.timeline(names[which])
+            opened = timeline[0].detail
+            append = acting(
+                self.clock, names[which], *take, rule=opened["rule"], target=opened["target"], person=person
+            )
+            seq = None if expect is None else len(timeline) - expect
+            return await journal.append(replace(append, expect=seq, undo={"0/0/do": which}))
+
+        self.both(ask)
+
+    @rule(which=st.integers(0, 9), release=TAKE, kind=st.sampled_from([K.NOTIFIED, K.ACKNOWLEDGED]))
+    def tell(self, which, release, kind):
+        async def ask(journal, names):
+            if which >= len(names):
+                return None
+            events = (event(self.clock, kind),)
+            return await journal.append(
+                Append(names[which], events, release=tuple(release), receipt={"0/0/do": str(kind)})
+            )
+
+        self.both(ask)
+
+    @rule(
+        which=st.integers(0, 9),
+        serve=st.booleans(),
+        held=st.booleans(),
+        again=st.booleans(),
+        rung=st.integers(0, 2),
+    )
+    def close(self, which, serve, held, again, rung):
+        async def ask(journal, names):
+            if which >= len(names):
+                return None
+            opened = (await journal.timeline(names[which]))[0].detail
+            firing = [
+                sighting(self.clock, f, rule=opened["rule"], target=opened["target"])
+                for f in opened["alerts"]
+            ]
+            at = self.clock.now() if held else None
+            closing = Closing(
+                "recovered", "P2", rung, at, at, serve, () if serve or not again else tuple(firing)
+            )
+            return await journal.append(Append(names[which], (event(self.clock, K.CLOSED),), closing=closing))
+
+        self.both(ask)
+
+    @rule(scope=st.sampled_from(BrakeScope), name=st.sampled_from(["p", "api", ""]), on=st.booleans())
+    def brake(self, scope, name, on):
+        if on:
+            brake = Brake(
+                scope, name, "ana", "why", self.clock.now(), self.clock.now() + timedelta(minutes=9)
+            )
+            self.both(lambda journal, _: journal.brake(brake))
+        else:
+            self.both(lambda journal, _: journal.release(scope, name, "bo", self.clock.now()))
+
+    @rule(minutes=st.sampled_from([0.1, 5, 14, 400]))
+    def time_passes(self, minutes):
+        self.clock.move(minutes=minutes)
+
+    @rule()
+    def restart(self):
+        self.runner.run(self.store.close())
+        self.open()
+
+    # --- what must agree ---
+
+    @invariant()
+    def they_tell_the_same(self):
+        lines = [self.plain(journal, told) for journal, told in self.told.items()]
+        assert lines[0] == lines[1]
+        self.both(lambda journal, _: journal.live())
+        self.both(lambda journal, _: journal.timeline("control"))
+        self.both(lambda journal, _: journal.brakes())
+        self.both(lambda journal, _: journal.closed(rule=None, target=None, before=None, limit=99))
+
+    @invariant()
+    def they_know_the_same(self):
+        async def served(journal, _):
+            return sorted(await journal.served())
+
+        async def undone(journal, names):
+            return [await journal.undo(name, "0/0/do") for name in names]
+
+        async def asked(journal, _):
+            return [
+                (ledger.acted_at, sorted(ledger.holders.items()))
+                for rule_ in RULES
+                for target in TARGETS
+                for ledger in [await journal.ledger(Request("x", rule_, target, take=RESOURCES))]
+            ]
+
+        for question in (served, undone, asked):
+            self.both(question)
+
+
+StoreAndModel.TestCase.settings = settings(
+    max_examples=20,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestStoreAndModel = StoreAndModel.TestCase
