@@ -131,8 +131,14 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def prometheus(directory: Path, config: Mapping[str, Any], *flags: str) -> AsyncIterator[Server]:
-    """Run a Prometheus in `directory` (made if missing) until the block ends."""
+async def prometheus(
+    directory: Path, config: Mapping[str, Any], *flags: str, resend_delay: str = "1s"
+) -> AsyncIterator[Server]:
+    """Run a Prometheus in `directory` (made if missing) until the block ends.
+
+    It finds its targets and its Alertmanagers about 5 s after its start; an alert that fired before is sent again after
+    `resend_delay` (a minute by default in the wild), and its end lies four times that delay ahead.
+    """
     home = directory / "prometheus"
     command = [
         _command("prometheus", package="prometheus"),
@@ -140,6 +146,7 @@ async def prometheus(directory: Path, config: Mapping[str, Any], *flags: str) ->
         f"--storage.tsdb.path={home / 'tsdb'}",
         "--storage.tsdb.retention.time=1d",
         "--web.enable-lifecycle",
+        f"--rules.alert.resend-delay={resend_delay}",
         *flags,
     ]
     async with _running("prometheus", home, config, command) as server:

@@ -67,11 +67,10 @@ class Prometheus:
             raise ProbeError(f"Prometheus cannot be asked: {_reason(error)}") from None
 
     async def _post(self, url: str, expression: str, limit: timedelta) -> tuple[int, bytes]:
-        seconds = limit.total_seconds()
         async with self._session().post(
             url,
-            data={"query": expression, "timeout": f"{seconds:.3f}"},
-            timeout=aiohttp.ClientTimeout(total=seconds),
+            data={"query": expression, "timeout": f"{limit.total_seconds():.3f}"},
+            timeout=aiohttp.ClientTimeout(total=None),  # the caller's `asyncio.timeout` bounds it
             allow_redirects=False,
         ) as response:
             body = bytearray()
