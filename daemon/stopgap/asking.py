@@ -10,6 +10,8 @@ from stopgap.rule import ProbeSpec
 
 MINUTE = timedelta(minutes=1)
 VERIFY_EVERY = timedelta(seconds=5)
+ENDING = 0.75  # of a lease's time
+TOLD_AGAIN = timedelta(hours=1)  # about a lease that has expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +25,24 @@ class Asked:
     every: timedelta
 
     @property
+    def verdict(self) -> Verdict:
+        """Return its last answer; never asked is unknown."""
+        return Verdict.UNKNOWN if self.last is None else Verdict(self.last.verdict)
+
+    @property
     def due_at(self) -> datetime:
         """Return when it is asked next in the ordinary course."""
         return self.began_at + self.spec.after if self.last is None else self.last.asked_at + self.every
 
-    def healthy_for(self, now: datetime) -> timedelta | None:
-        """Return how long it has been healthy, None when it is not."""
-        if self.last is None or self.last.verdict != Verdict.HEALTHY:
-            return None
-        return min(self.last.asked_at, now) - self.last.since
-
-    def proven(self, now: datetime) -> bool:
-        """Tell whether it was healthy for its whole `for`."""
-        lasted = self.healthy_for(now)
-        return lasted is not None and lasted >= self.spec.for_
+    @property
+    def proven(self) -> bool:
+        """Tell whether it was healthy for its whole `for`, from one answer to another."""
+        last = self.last
+        return (
+            last is not None
+            and self.verdict is Verdict.HEALTHY
+            and last.asked_at - last.since >= self.spec.for_
+        )
 
 
 def probes_of(case: Case, role: str, specs: tuple[ProbeSpec, ...]) -> list[Asked]:
@@ -52,25 +58,29 @@ def probes_of(case: Case, role: str, specs: tuple[ProbeSpec, ...]) -> list[Asked
     return asked
 
 
-def recovery_due(probe: Asked, hold: timedelta) -> datetime:
+def proof_at(probes: list[Asked], hold: timedelta) -> datetime | None:
+    """Return when all will have been healthy for the whole stability period, None while one is not healthy."""
+    since = [p.last.since for p in probes if p.last is not None and p.last.verdict == Verdict.HEALTHY]
+    return max(since) + hold if probes and len(since) == len(probes) else None
+
+
+def recovery_due(probe: Asked, proof: datetime | None) -> datetime:
     """Return when to ask: regularly, and once more exactly when the stability period ends."""
-    if probe.last is None or probe.last.verdict != Verdict.HEALTHY:
+    if proof is None or probe.last is None or probe.last.asked_at >= proof:
         return probe.due_at
-    proof_at = probe.last.since + hold
-    return probe.due_at if probe.last.asked_at >= proof_at else min(probe.due_at, proof_at)
+    return min(probe.due_at, proof)
 
 
 def lease_move(case: Case) -> Record | Wait:
-    """Tell of a lease that ends; wait for the next such moment otherwise."""
+    """Tell of a lease that ends, hourly once it has ended; wait for the next such moment otherwise."""
     state = case.state
     end = lease_end(state, case.rule.limits.max_hold)
     if end is None or state.lease_from is None:
         return Wait()
-    ending_at = state.lease_from + (end - state.lease_from) * 0.75
-    if case.now >= end:
-        told_at = state.lease_told_at if state.lease_told == "expired" else None
-        again_at = told_at + timedelta(hours=1) if told_at else end
-        return record(K.LEASE_EXPIRED, end=end.isoformat()) if case.now >= again_at else Wait(again_at)
-    if case.now >= ending_at and not state.lease_told:
-        return record(K.LEASE_ENDING, end=end.isoformat())
-    return Wait(end if state.lease_told else ending_at)
+    if state.lease_told == "expired" and state.lease_told_at is not None:
+        kind, at = K.LEASE_EXPIRED, state.lease_told_at + TOLD_AGAIN
+    elif state.lease_told or case.now >= end:
+        kind, at = K.LEASE_EXPIRED, end
+    else:
+        kind, at = K.LEASE_ENDING, state.lease_from + (end - state.lease_from) * ENDING
+    return record(kind, end=end.isoformat()) if case.now >= at else Wait(at)

@@ -5,10 +5,10 @@ the incident, so an act that is `started` here is one whose outcome a crash or a
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from stopgap.asking import VERIFY_EVERY, Asked, lease_move, probes_of, recovery_due
+from stopgap.asking import VERIFY_EVERY, Asked, lease_move, probes_of, proof_at, recovery_due
 from stopgap.guard import Reason
 from stopgap.incident import Cause, EventKind as K, Incident, Outcome, Phase, Ref, Role, StepState, StepStatus
 from stopgap.moves import (
@@ -28,7 +28,7 @@ from stopgap.moves import (
     soon,
     soonest,
 )
-from stopgap.probe import Verdict, worst
+from stopgap.probe import Verdict
 from stopgap.rule import Mode, OnFailure, Rule, StepSpec, bounded
 from stopgap.transitions import forward
 
@@ -39,11 +39,18 @@ LOOKS = 3  # at an unknown outcome that cannot be observed just now
 
 
 def decide(state: Incident, rule: Rule, at: Circumstances) -> Move:
-    """Return what the incident does next."""
+    """Return what the incident does next. Whatever its phase, and braked or stuck: a lease that ends is told in time."""
     case = Case(state, rule, at)
-    if state.stuck:  # only a person goes on; an expired lease is told all the same
-        return lease_move(case)
-    return _BY_PHASE[state.phase](case)
+    lease = lease_move(case)
+    if isinstance(lease, Record):
+        return lease
+    move = _stuck(case) if state.stuck else _BY_PHASE[state.phase](case)
+    return soonest(move.until, lease.until) if isinstance(move, Wait) else move
+
+
+def _stuck(case: Case) -> Move:
+    """Leave it to a person, unless there is nothing any more that a person could do."""
+    return Wait() if case.state.firing or case.state.held else _close(case)
 
 
 # --- open, waiting: may the next rung start? ---
@@ -54,7 +61,7 @@ def _open(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its tabl
     if not state.firing:
         return record(K.RESOLVED) if state.held else _close(case)
     if not state.applying:
-        return lease_move(case)
+        return Wait()
     flaw = _flaw(case)
     if flaw is not None:
         return flaw
@@ -66,9 +73,7 @@ def _open(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its tabl
     if mode is Mode.APPROVE:
         text = "the mode asks for an approval, which this version cannot take"
         return Wait() if state.reason == Reason.MODE_APPROVE else refuse(Reason.MODE_APPROVE, text)
-    if case.at.retry_at is not None and case.now < case.at.retry_at:
-        return soonest(case.at.retry_at)
-    return Start(state.rung, mode)
+    return soon(case, case.at.retry_at, Start(state.rung, mode))
 
 
 def _exhausted(case: Case) -> str:
@@ -79,23 +84,26 @@ def _exhausted(case: Case) -> str:
 
 def _flaw(case: Case) -> Move | None:
     if case.state.flaw:
-        return record(
-            K.HANDED_OVER, reason=case.state.flaw, text="the target cannot be rendered from the alert"
-        )
+        text = "the target cannot be rendered from the alert"
+        return record(K.HANDED_OVER, reason=case.state.flaw, text=text)
     if case.at.rule_removed:
         return record(K.HANDED_OVER, reason=Reason.RULE_REMOVED, text="the rule is no longer loaded")
     return None
 
 
 def _close(case: Case) -> Record:
-    return record(K.CLOSED, outcome=outcome_of(case.state))
+    outcome = outcome_of(case.state)
+    closed: tuple[K, Mapping[str, Any]] = (K.CLOSED, {"outcome": outcome})
+    if outcome is Outcome.KEPT:
+        return Record(((K.KEPT, {"rungs": list(case.state.held)}), closed))
+    return Record((closed,))
 
 
 def outcome_of(state: Incident) -> Outcome:
     """Return how an incident ends that ends now."""
     if state.cause is Cause.PERSON:
         return Outcome.REVERTED
-    if any(rung.kept and not rung.reverted for rung in state.rungs.values()) and state.held:
+    if state.held:
         return Outcome.KEPT
     if state.mitigated_at is not None:
         return Outcome.RECOVERED
@@ -103,7 +111,8 @@ def outcome_of(state: Incident) -> Outcome:
         return Outcome.SHADOW
     if state.handed_over:
         return Outcome.HANDED_OVER
-    return Outcome.RECOVERED if state.rungs else Outcome.SELF_RESOLVED
+    helped = state.cause is Cause.RECOVERED or not all(rung.failed for rung in state.rungs.values())
+    return Outcome.RECOVERED if helped else Outcome.SELF_RESOLVED
 
 
 # --- mitigating: one step after the other ---
@@ -113,11 +122,8 @@ def _mitigating(case: Case) -> Move:
     state, rung = case.state, case.state.rungs[case.state.rung]
     if rung.failed:
         return _after_failure(case)
-    for ref in forward(state.rung, rung):
-        move = _advance(case, ref, spec_of(case.rule, ref))
-        if move is not None:
-            return move
-    return Wait()
+    moves = (_advance(case, ref) for ref in forward(state.rung, rung))
+    return next((move for move in moves if move is not None), Wait())
 
 
 def spec_of(rule: Rule, ref: Ref) -> StepSpec:
@@ -126,30 +132,33 @@ def spec_of(rule: Rule, ref: Ref) -> StepSpec:
     return (rung.do if ref.role in (Role.DO, Role.REVERT) else rung.activate)[ref.step]
 
 
-def _advance(case: Case, ref: Ref, spec: StepSpec) -> Move | None:  # noqa: PLR0911 - one return per status
-    """Return what one act needs, or None when it is over and well."""
+def _advance(case: Case, ref: Ref) -> Move | None:
+    """Return what one act needs, or None when it is over and well. A brake stops what may change anything."""
+    move = _wanted(case, ref)
+    stopped = case.at.brake is not None and case.state.cause is not Cause.PERSON
+    return braked(case) if stopped and isinstance(move, Act | Settle) else move
+
+
+def _wanted(case: Case, ref: Ref) -> Move | None:
     step = case.state.steps.get(ref)
-    if step is not None and step.status in (StepStatus.SUCCEEDED, StepStatus.SKIPPED):
-        return None
-    if step is not None and step.status is StepStatus.UNCLEAR:
-        return record(
-            K.HANDED_OVER,
-            reason="unknown_outcome",
-            stuck=True,
-            text=f"nobody can tell whether {ref} took effect",
-        )
-    if case.at.brake is not None and case.state.cause is not Cause.PERSON:
-        return braked(case)
     if step is None:
         return Act(ref, 1)
-    if step.status in (StepStatus.STARTED, StepStatus.UNKNOWN):
-        return Settle(ref) if step.looks == 0 else soon(case, step.at + VERIFY_EVERY, Settle(ref))
-    if step.status is StepStatus.PENDING:
-        return Act(ref, step.n + 1)
-    return _failed(case, ref, spec, step)
+    match step.status:
+        case StepStatus.SUCCEEDED | StepStatus.SKIPPED:
+            return None
+        case StepStatus.UNCLEAR:
+            text = f"nobody can tell whether {ref} took effect"
+            return record(K.HANDED_OVER, reason="unknown_outcome", stuck=True, text=text)
+        case StepStatus.STARTED | StepStatus.UNKNOWN:
+            return soon(case, step.at + VERIFY_EVERY if step.looks else None, Settle(ref))
+        case StepStatus.PENDING:
+            return Act(ref, step.n)
+        case StepStatus.FAILED:
+            return _failed(case, ref, step)
 
 
-def _failed(case: Case, ref: Ref, spec: StepSpec, step: StepState) -> Move:
+def _failed(case: Case, ref: Ref, step: StepState) -> Move:
+    spec = spec_of(case.rule, ref)
     if step.retry_at is not None and step.n <= spec.retries:
         return soon(case, step.retry_at, Act(ref, step.n + 1))
     if ref.role in (Role.REVERT, Role.REACTIVATE):
@@ -163,15 +172,17 @@ def _after_failure(case: Case) -> Move:
     number = case.state.rung
     if case.rung.on_failure is OnFailure.KEEP:
         return record(K.RUNG_HELD, rung=number, why="kept after failure")
-    if case.at.brake is not None:
-        return braked(case)
-    return TakeBack(Cause.RUNG_FAILED, (number,))
+    return _take_back(case, TakeBack(Cause.RUNG_FAILED, (number,)))
+
+
+def _take_back(case: Case, move: TakeBack) -> Move:
+    return braked(case) if case.at.brake is not None else soon(case, case.at.retry_at, move)
 
 
 # --- verifying: did it help? ---
 
 
-def _verifying(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its table
+def _verifying(case: Case) -> Move:
     state = case.state
     if state.rungs[state.rung].failed:
         return _after_failure(case)
@@ -180,16 +191,14 @@ def _verifying(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its
     probes = probes_of(case, "verify", case.rung.verify)
     if not probes:
         return _mitigated(case, verified=False)
-    if all(p.proven(case.now) for p in probes):
+    if all(p.proven for p in probes):
         return _mitigated(case, verified=True)
     due = [p for p in probes if p.due_at <= case.now]
     if due:
         return Ask(tuple(p.key for p in due))
     over_at = max(p.began_at + p.spec.within for p in probes)
-    next_at = min(p.due_at for p in probes)
-    if case.now < over_at:
-        return Wait(min(next_at, over_at))
-    return _verdict(case, probes, over_at, next_at)
+    wait = soonest(*(p.due_at for p in probes))
+    return soonest(wait.until, over_at) if case.now < over_at else _verdict(case, probes, over_at, wait)
 
 
 def _mitigated(case: Case, *, verified: bool) -> Record:
@@ -200,26 +209,22 @@ def _mitigated(case: Case, *, verified: bool) -> Record:
     return Record((*held, (K.MITIGATED, {"rung": rung, "verified": verified})))
 
 
-def _verdict(case: Case, probes: "list[Asked]", over_at: datetime, next_at: datetime) -> Move:
-    """Judge a rung whose time is over and that was not proven healthy."""
+def _verdict(case: Case, probes: list[Asked], over_at: datetime, wait: Wait) -> Move:
+    """Judge a rung whose time is over and that is not proven healthy. Healthy for less than its `for` is given that time."""
     state = case.state
-    verdicts = [Verdict(p.last.verdict) if p.last else Verdict.UNKNOWN for p in probes]
-    if worst(verdicts) is Verdict.UNHEALTHY and not state.handed_over:
-        why = ", ".join(
-            p.key for p, verdict in zip(probes, verdicts, strict=True) if verdict is Verdict.UNHEALTHY
-        )
-        return record(K.RUNG_FAILED, rung=state.rung, why=f"unhealthy: {why}")
+    if state.handed_over:
+        return wait
+    unhealthy = [p.key for p in probes if p.verdict is Verdict.UNHEALTHY]
+    if unhealthy:
+        return record(K.RUNG_FAILED, rung=state.rung, why=f"unhealthy: {', '.join(unhealthy)}")
     give_up_at = over_at + case.rule.limits.unknown_for
-    if not state.undecided and not state.handed_over:
+    if all(p.verdict is Verdict.HEALTHY for p in probes):
+        return wait
+    if not state.undecided:
         return record(K.RUNG_HELD, rung=state.rung, verdict=Verdict.UNKNOWN)
-    if case.now >= give_up_at and not state.handed_over:
+    if case.now >= give_up_at:
         return record(K.HANDED_OVER, reason="verdict_unknown", text="the probes cannot say whether it helped")
-    lease = lease_move(case)
-    return (
-        lease
-        if isinstance(lease, Record)
-        else soonest(next_at, None if state.handed_over else give_up_at, lease.until)
-    )
+    return soonest(wait.until, give_up_at)
 
 
 # --- mitigated: held, and looked after ---
@@ -229,63 +234,47 @@ def _held(case: Case) -> Move:
     state = case.state
     if not state.firing:
         return record(K.RESOLVED)
-    lease = lease_move(case)
-    if isinstance(lease, Record):
-        return lease
     probes = probes_of(case, "recheck", case.rung.verify)
     unhealthy = [
-        p.key
-        for p in probes
-        if p.last and p.last.verdict == Verdict.UNHEALTHY and p.last.streak >= LOST_AFTER
+        p.key for p in probes if p.verdict is Verdict.UNHEALTHY and p.last and p.last.streak >= LOST_AFTER
     ]
     if unhealthy and not state.lost:
-        return record(
-            K.MITIGATION_LOST,
-            rung=state.rung,
-            why=f"unhealthy {LOST_AFTER} times in a row: {', '.join(unhealthy)}",
-        )
-    due_at = {p.key: p.due_at if p.last else p.began_at + p.every for p in probes}
+        why = f"unhealthy {LOST_AFTER} times in a row: {', '.join(unhealthy)}"
+        return record(K.MITIGATION_LOST, rung=state.rung, why=why)
+    return _ask(case, {p.key: p.due_at if p.last else p.began_at + p.every for p in probes})
+
+
+def _ask(case: Case, due_at: Mapping[str, datetime]) -> Ask | Wait:
+    """Ask what is due, or wait for the first to be."""
     due = tuple(key for key, at in due_at.items() if at <= case.now)
-    return Ask(due) if due else soonest(*due_at.values(), lease.until)
+    return Ask(due) if due else soonest(*due_at.values())
 
 
 # --- recovering: is the cause gone? ---
 
 
-def _recovering(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its table
+def _recovering(case: Case) -> Move:
     state = case.state
-    if not any(not state.rungs[n].kept for n in state.held):
+    rungs = tuple(n for n in state.held if not state.rungs[n].kept)
+    if not rungs:
         return _close(case)
-    lease = lease_move(case)
-    if isinstance(lease, Record):
-        return lease
     if state.flaps >= FLAPS_HELD:
-        return _unproven(case, f"flap {state.flaps} within six hours: held until a person reverts", lease)
+        return _unproven(case, f"flap {state.flaps} within six hours: held until a person reverts")
     if not case.rule.recovered:
-        return _unproven(
-            case, "the rule has no `recovered` probe: held until a person reverts or closes", lease
-        )
+        return _unproven(case, "the rule has no `recovered` probe: held until a person reverts or closes")
     probes = probes_of(case, "recovered", case.rule.recovered)
-    due_at = {p.key: recovery_due(p, case.hold) for p in probes}
-    due = tuple(key for key, at in due_at.items() if at <= case.now)
-    if due:
-        return Ask(due)
-    if all((p.healthy_for(case.now) or timedelta(-1)) >= case.hold for p in probes):
-        return _take_back(case)
-    return soonest(*due_at.values(), lease.until)
+    proof = proof_at(probes, case.hold)
+    asking = _ask(case, {p.key: recovery_due(p, proof) for p in probes})
+    if isinstance(asking, Ask) or proof is None or case.now < proof:
+        return asking
+    move = _take_back(case, TakeBack(Cause.RECOVERED, rungs))
+    if isinstance(move, Wait):  # held back: asked on meanwhile
+        return soonest(move.until, asking.until)
+    return move
 
 
-def _take_back(case: Case) -> Move:
-    if case.at.brake is not None:
-        return braked(case)
-    if case.at.retry_at is not None and case.now < case.at.retry_at:
-        return soonest(case.at.retry_at)
-    rungs = tuple(n for n in case.state.held if not case.state.rungs[n].kept)
-    return TakeBack(Cause.RECOVERED, rungs)
-
-
-def _unproven(case: Case, why: str, lease: Wait) -> Move:
-    return lease if case.state.unproven else record(K.PROBE_UNKNOWN, role="recovered", why=why)
+def _unproven(case: Case, why: str) -> Move:
+    return Wait() if case.state.unproven else record(K.PROBE_UNKNOWN, role="recovered", why=why)
 
 
 # --- reverting: last in, first out ---
@@ -295,19 +284,14 @@ def _reverting(case: Case) -> Move:
     state = case.state
     if not state.reverting and state.cause is Cause.RECOVERED:
         return _close(case)
-    in_flight = [
-        r
-        for r, s in state.steps.items()
-        if s.status is StepStatus.STARTED and r.role in (Role.DO, Role.ACTIVATE)
-    ]
-    if in_flight:  # a person ordered the revert while an act was under way, and a crash hid its outcome
-        return Settle(in_flight[0])
-    for number in sorted(state.reverting, reverse=True):
-        for ref in backward(state, number):
-            move = _advance(case, ref, spec_of(case.rule, ref))
-            if move is not None:
-                return move
-    return record(K.REVERTED, cause=state.cause, rungs=list(state.reverting), drifted=list(state.drifted))
+    for ref, step in state.steps.items():
+        if step.status is StepStatus.STARTED and ref.role in (Role.DO, Role.ACTIVATE):
+            return Settle(ref)  # a person's revert came while it was under way, and a crash hid its outcome
+    refs = (ref for number in sorted(state.reverting, reverse=True) for ref in backward(state, number))
+    move = next((move for move in (_advance(case, ref) for ref in refs) if move is not None), None)
+    return move or record(
+        K.REVERTED, cause=state.cause, rungs=list(state.reverting), drifted=list(state.drifted)
+    )
 
 
 def backward(state: Incident, number: int) -> list[Ref]:
@@ -316,7 +300,7 @@ def backward(state: Incident, number: int) -> list[Ref]:
     undone = [
         Ref(number, Role.REVERT, i)
         for i in reversed(range(rung.do))
-        if rung.reverts[i] and Ref(number, Role.DO, i) in state.steps
+        if rung.reverts[i] and (done := state.steps.get(Ref(number, Role.DO, i))) is not None and done.tries
     ]
     over = all(ref in state.steps and state.steps[ref].status is StepStatus.SUCCEEDED for ref in undone)
     if not over or not any(state.steps[ref].changed for ref in undone):

@@ -123,7 +123,7 @@ def _step(status: StepStatus, **changes: Any) -> Callable[[Incident, Event], Inc
 
 def _step_failed(state: Incident, event: Event) -> Incident:
     ref = ref_of(event)
-    before = state.steps.get(ref, StepState(StepStatus.FAILED, event.at))
+    before = state.steps.get(ref, StepState(StepStatus.FAILED, event.at, tries=0))
     retry_at = event.detail.get("retry_at")
     after = replace(
         before,
@@ -150,7 +150,12 @@ def _drifted(state: Incident, event: Event) -> Incident:
 
 
 def _step_reverted(state: Incident, event: Event) -> Incident:
-    return _step(StepStatus.SUCCEEDED, changed=bool(event.detail.get("changed", True)))(state, event)
+    rung = rung_of(event)
+    activated = any(ref.rung == rung and ref.role is Role.ACTIVATE for ref in state.steps)
+    changed = (
+        bool(event.detail.get("changed", True)) or activated
+    )  # what was activated may still be in effect
+    return _step(StepStatus.SUCCEEDED, changed=changed)(state, event)
 
 
 def _update_rung(state: Incident, number: int, **changes: Any) -> Incident:
@@ -188,8 +193,10 @@ def _probed(state: Incident, event: Event) -> Incident:
     now = ProbeState(verdict, since=event.at, asked_at=event.at)
     if before is not None and before.verdict == verdict:
         now = replace(before, asked_at=event.at, streak=before.streak + 1)
-    lost = state.lost and not (verdict == "healthy" and key.startswith("recheck/"))
-    return replace(state, probes={**state.probes, key: now}, lost=lost)
+    probes = {**state.probes, key: now}
+    well = all(p.verdict == "healthy" for k, p in probes.items() if k.startswith("recheck/"))
+    found = key.startswith("recheck/") and well
+    return replace(state, probes=probes, lost=state.lost and not found)
 
 
 def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:
@@ -201,13 +208,19 @@ def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:
 
 def _lease_extended(state: Incident, event: Event) -> Incident:
     until = datetime.fromisoformat(event.detail["until"]) if event.detail.get("until") else None
-    return replace(state, lease_until=until, lease_told="", lease_told_at=None)
+    lease_from = event.at if state.lease_from else None  # its 75 % count from here
+    return replace(state, lease_from=lease_from, lease_until=until, lease_told="", lease_told_at=None)
+
+
+def _again(step: StepState) -> StepState:
+    n = step.n + 1 if step.status is StepStatus.FAILED else step.n
+    return replace(step, status=StepStatus.PENDING, n=n, tries=0, looks=0, retry_at=None)
 
 
 def _revert_started(state: Incident, event: Event) -> Incident:
     cause = Cause(event.detail.get("cause", Cause.PERSON))
     again = {
-        ref: replace(step, status=StepStatus.PENDING, looks=0)
+        ref: _again(step)
         for ref, step in state.steps.items()
         if ref.role in (Role.REVERT, Role.REACTIVATE)
         and step.status in (StepStatus.FAILED, StepStatus.UNCLEAR)
@@ -227,7 +240,9 @@ def _reverted(state: Incident, _: Event) -> Incident:
     rungs = {n: replace(r, reverted=True) if n in state.reverting else r for n, r in state.rungs.items()}
     climbs = state.cause is Cause.RUNG_FAILED
     state = replace(state, rungs=rungs, reverting=(), rung=state.rung + 1 if climbs else state.rung)
-    return state if state.held else replace(state, lease_from=None, lease_until=None)
+    if state.held:
+        return state
+    return replace(state, lease_from=None, lease_until=None, lease_told="", lease_told_at=None)
 
 
 def _handed_over(state: Incident, event: Event) -> Incident:

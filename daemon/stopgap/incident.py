@@ -134,10 +134,10 @@ class StepState:
     status: StepStatus
     at: datetime
     n: int = 1
-    tries: int = 1
+    tries: int = 1  # 0: its intent never was on disk, so there is no undo and nothing to take back
     looks: int = 0
     retry_at: datetime | None = None  # None after a failure: permanent
-    changed: bool = False  # a revert that put something back
+    changed: bool = False  # a revert that must be made effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +266,6 @@ def holdings(incident: Incident) -> frozenset[str]:
 
 def lease_end(incident: Incident, max_hold: timedelta) -> datetime | None:
     """Return when the lease ends, or None while nothing is held."""
-    if incident.lease_from is None or not incident.held:
+    if incident.lease_from is None or not incident.held or incident.phase is Phase.CLOSED:
         return None
     return incident.lease_until or incident.lease_from + max_hold

@@ -101,7 +101,7 @@ class Case:
     @property
     def hold(self) -> timedelta:
         """Return how long the cause must be gone: doubled with every flap."""
-        return self.rule.limits.hold * 2**self.state.flaps
+        return self.rule.limits.hold * (1 << self.state.flaps)
 
 
 def record(kind: K, **detail: Any) -> Record:
@@ -114,9 +114,9 @@ def soonest(*instants: datetime | None) -> Wait:
     return Wait(min((i for i in instants if i is not None), default=None))
 
 
-def soon(case: Case, at: datetime, move: Move) -> Move:
-    """Return the move once its instant has come."""
-    return move if at <= case.now else Wait(at)
+def soon(case: Case, at: datetime | None, move: Move) -> Move:
+    """Return the move once its instant has come (None: it has)."""
+    return move if at is None or at <= case.now else Wait(at)
 
 
 def refuse(reason: Reason, text: str) -> Record:

@@ -77,7 +77,7 @@ ARCS: tuple[Arc, ...] = (
         for source in (Phase.OPEN, Phase.WAITING, Phase.VERIFYING, Phase.MITIGATED)
     ),
     *(
-        Arc(Phase.RECOVERING, event, phase, _from(phase), f"came from {phase}")
+        Arc(Phase.RECOVERING, event, phase, _from(phase), "where it came from")
         for event in (K.REFIRED, K.ALERT_JOINED)
         for phase in (Phase.OPEN, Phase.WAITING, Phase.VERIFYING, Phase.MITIGATED)
     ),
@@ -86,7 +86,7 @@ ARCS: tuple[Arc, ...] = (
         for source in Phase
         if source not in (Phase.REVERTING, Phase.CLOSED)
     ),
-    Arc(Phase.REVERTING, K.REVERTED, Phase.REVERTING, _recovered, "after recovery: closes next"),
+    Arc(Phase.REVERTING, K.REVERTED, Phase.REVERTING, _recovered, "after recovery, closes next"),
     Arc(Phase.REVERTING, K.REVERTED, Phase.OPEN),
     *(Arc(source, K.CLOSED, Phase.CLOSED) for source in Phase if source is not Phase.CLOSED),
 )
@@ -139,4 +139,7 @@ def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
     if phase in _FRESH:
         probes = {key: p for key, p in probes.items() if not key.startswith(_FRESH[phase])}
     unproven = state.unproven and phase is not Phase.RECOVERING
-    return replace(state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven)
+    reason = "" if state.reason in WAITS and phase is not Phase.WAITING else state.reason
+    return replace(
+        state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven, reason=reason
+    )
