@@ -6,7 +6,7 @@ journaled at once and counts at the next decision.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -56,6 +56,7 @@ class _Place:
     rule: Rule
     target: str
     flaw: str
+    state: Incident | None = None  # the incident that it is part of
 
 
 class Engine:
@@ -79,7 +80,7 @@ class Engine:
         self._clock = clock
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
-        self._by_target: dict[tuple[str, str], str] = {}
+        self._by_alert: dict[str, set[str]] = {}
         self._served: set[tuple[str, str]] = set()
         self._places: dict[str, tuple[_Place, ...]] = {}
         self._receiving = 0
@@ -102,8 +103,7 @@ class Engine:
         now = self._clock.now()
         for identifier, events in (await self.journal.live()).items():
             state = resume(fold(identifier, events), now)
-            self.incidents[identifier] = state
-            self._by_target[state.rule, state.target] = identifier
+            self._keep(state, state.alerts)
             await self._know(state.version)
         self.journal.subscribe(self._committed)
         for identifier in self.incidents:
@@ -171,27 +171,31 @@ class Engine:
         return received
 
     def _places_of(self, alert: Alert) -> tuple[_Place, ...]:
-        known = self._places.get(alert.fingerprint)
-        if known is None:
-            known = tuple(
-                _Place(rule, *target_of(rule, alert.labels))
-                for rule in self.rulebook.index.find(alert.labels)
-            )
+        """Return where an alert belongs: with the incidents that it is part of, and under every other rule that takes it."""
+        matched = self._places.get(alert.fingerprint)
+        if matched is None:
+            found = self.rulebook.index.find(alert.labels)
+            matched = tuple(_Place(rule, *target_of(rule, alert.labels)) for rule in found)
             if len(self._places) >= REMEMBERED:
                 self._places.clear()
-            self._places[alert.fingerprint] = known
-        return known
+            self._places[alert.fingerprint] = matched
+        own = {}
+        for identifier in self._by_alert.get(alert.fingerprint, ()):
+            state = self.incidents[identifier]
+            rule = self._versions.get(state.version)
+            if rule is not None:
+                own[rule.id] = _Place(rule, state.target, state.flaw, state)
+        if not own:
+            return matched
+        return (*own.values(), *(place for place in matched if place.rule.id not in own))
 
     def _is_news(self, place: _Place, alert: Alert) -> bool:
         """Tell whether the journal must hear of it. While other news are on their way to disk, it decides itself."""
         if self._receiving:
             return True
-        state = self.incidents.get(self._by_target.get((place.rule.id, place.target), ""))
-        known = state.alerts.get(alert.fingerprint) if state is not None else None
+        known = place.state is not None and place.state.alerts[alert.fingerprint].firing
         served = (place.rule.id, alert.fingerprint) in self._served
-        if alert.firing:
-            return not served and not (known is not None and known.firing)
-        return served or (known is not None and known.firing)
+        return not (served or known) if alert.firing else served or known
 
     def _sighting(self, place: _Place, alert: Alert) -> Sighting:
         rule = place.rule
@@ -221,7 +225,8 @@ class Engine:
             self._notify(line, Incident(line.incident))  # a message about an incident that is closed by now
             return
         state = apply(before or Incident(line.incident), line.event)
-        self._keep(state)
+        joined = (line.event.detail["fingerprint"],) if line.event.kind is K.ALERT_JOINED else ()
+        self._keep(state, joined if before is not None else state.alerts)
         if before is not None and holdings(before) - holdings(state):
             self._release()
         if line.event.kind is K.CLOSED:
@@ -229,14 +234,18 @@ class Engine:
         self._notify(line, state)
         self._touch(line.incident)
 
-    def _keep(self, state: Incident) -> None:
+    def _keep(self, state: Incident, joined: Iterable[str]) -> None:
         if state.closed_at is None:
             self.incidents[state.id] = state
-            self._by_target[state.rule, state.target] = state.id
+            for fingerprint in joined:
+                self._by_alert.setdefault(fingerprint, set()).add(state.id)
             return
         self.incidents.pop(state.id, None)
-        if self._by_target.get((state.rule, state.target)) == state.id:
-            del self._by_target[state.rule, state.target]
+        for fingerprint in state.alerts:
+            members = self._by_alert.get(fingerprint, set())
+            members.discard(state.id)
+            if not members:
+                self._by_alert.pop(fingerprint, None)
         self._timers.clear(state.id)
         self._performer.forget(state.id)
 
