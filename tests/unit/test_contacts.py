@@ -147,3 +147,21 @@ async def test_after_close_what_waits_and_what_comes_is_refused(monkeypatch):
         await contacts.send("", "oncall", "title", "body")
     stuck.released.set()
     await asyncio.gather(*sending[:2])
+
+
+async def test_an_address_that_never_answers_gives_way_to_the_next(monkeypatch):
+    stuck, taken = Stuck(), []
+
+    def deliver(url, title, body):
+        if url.get_secret_value() == "json://stuck":
+            stuck(url, title, body)
+        else:
+            taken.append(title)
+
+    monkeypatch.setattr(stopgap.contacts, "_deliver", deliver)
+    monkeypatch.setattr(stopgap.contacts, "_PER_ADDRESS", SOON.total_seconds())
+    contacts = with_contact("json://stuck", "json://x")
+    await contacts.send("", "oncall", "title", "body")
+    assert taken == ["title"]
+    stuck.released.set()
+    contacts.close()
