@@ -13,10 +13,8 @@ from stopgap.errors import ProbeError
 from stopgap.probe import Finding
 from stopgap.probes.answers import healthy, one_line, unhealthy, unknown
 
-_UNHEALTHY = (
-    1,
-    2,
-)  # as Nagios' plugins say warning and critical; their 3 is unknown, and so is everything else
+# As Nagios' plugins say warning and critical; their 3 is unknown, and so is everything else.
+_UNHEALTHY = (1, 2)
 _OUTPUT = 16 * 1024  # bytes kept
 
 
