@@ -19,7 +19,7 @@ from stopgap.clock import SystemClock
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K
 from stopgap.journal import Append
-from stopgap.store import DATABASE, LOCK, dialect, migrations, open_store, schema, writer
+from stopgap.store import DATABASE, LOCK, dialect, migrations, open_store, receiving, schema, writer
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = """
@@ -268,6 +268,15 @@ async def test_a_caller_that_goes_away_does_not_take_the_commit_with_it(store, c
     assert len(await store.live()) == 1
 
 
+async def test_closing_works_off_more_than_one_batch(tmp_path, clock):
+    store = await open_store(tmp_path, clock)
+    count = 2 * writer.BATCH + 7
+    waiting = [asyncio.ensure_future(store.control(event(clock, K.RELOADED, n=i))) for i in range(count)]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*waiting)
+
+
 # --- group commit ---
 
 
@@ -345,6 +354,14 @@ async def test_a_sighting_that_no_column_can_hold_fails_alone(store, clock):
     assert len(await store.live()) == 1
 
 
+async def test_an_identifier_that_exists_or_was_just_drawn_is_drawn_again(store, clock, monkeypatch):
+    draws = iter(["INC-1", "INC-1", "INC-2", "INC-1", "INC-2", "INC-3"])
+    monkeypatch.setattr(receiving, "identifier", lambda _: next(draws))
+    await store.receive([sighting(clock)])
+    await store.receive([sighting(clock, "b", target="b"), sighting(clock, "c", target="c")])
+    assert list(await store.live()) == ["INC-1", "INC-3", "INC-2"]
+
+
 # --- a disk that fails ---
 
 
@@ -361,7 +378,7 @@ async def test_a_failed_batch_fails_all_its_callers_names_no_secret_and_the_next
     assert [type(answer) for answer in answers] == [StoreError, StoreError]
     assert lines == []
     assert not store.healthy
-    assert "no such table" in store.error
+    assert store.error == "the journal cannot be written: no such table: undo"
     assert "hunter2" not in store.error + str(answers)
     with pytest.raises(StoreError, match="cannot be read"):
         await store.undo(incident, "0/0/do")
@@ -370,6 +387,25 @@ async def test_a_failed_batch_fails_all_its_callers_names_no_secret_and_the_next
     assert isinstance(await store.append(spoilt), tuple)
     assert (store.healthy, store.error) == (True, "")
     assert (await store.undo(incident, "0/0/do")).before == "hunter2"
+
+
+async def test_a_database_that_stays_locked_is_said_and_works_again_when_it_is_free(
+    tmp_path, clock, monkeypatch
+):
+    monkeypatch.setattr(dialect, "BUSY_TIMEOUT", 0.05)
+    store = await open_store(tmp_path, clock)
+    blocker = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    answers = await asyncio.gather(
+        *[store.receive([sighting(clock)]) for _ in range(9)], return_exceptions=True
+    )
+    assert {str(answer) for answer in answers} == {"the journal cannot be written: database is locked"}
+    assert not store.healthy
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    await store.receive([sighting(clock)])
+    assert store.healthy
+    await store.close()
 
 
 def test_a_full_disk_is_said_and_the_store_recovers_by_itself(tmp_path):

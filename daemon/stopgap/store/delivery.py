@@ -75,9 +75,7 @@ class Delivery:
         for observer in tuple(self.observers):
             try:
                 observer(line)
-            except (
-                Exception
-            ):  # border: observer. What one listener cannot bear must not keep the line from the others
+            except Exception:  # border: observer. One that fails keeps nothing from the others
                 log.exception("observer_fault", incident=line.incident, kind=line.event.kind)
 
     def _finish(self, parcel: Parcel) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -37,11 +38,10 @@ _REMEMBER = dialect.keep_first(schema.rule_version)
 async def open_store(directory: Path, clock: Clock, *, queue: int = QUEUE) -> "Store":
     """Open the store in a directory of its own, with room for so many waiting operations. Raises StoreError."""
     lock = await asyncio.to_thread(folder.claim, directory)
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(folder.release, lock)
         await asyncio.to_thread(_ready, directory / folder.DATABASE)
-    except BaseException:
-        folder.release(lock)
-        raise
+        undoing.pop_all()
     return Store(directory / folder.DATABASE, clock, lock, queue)
 
 
