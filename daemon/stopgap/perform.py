@@ -26,7 +26,7 @@ from stopgap.steps import Steps, words
 from stopgap.transitions import apply
 
 PROBES_AT_ONCE = 64
-PROBE_SLACK = timedelta(seconds=2)  # beyond the probe's own timeout: then it counts as unknown
+PROBE_SLACK = timedelta(seconds=4)  # beyond the probe's own timeout: then it counts as unknown
 BUSY_AGAIN = timedelta(
     seconds=30
 )  # a refusal without an end is asked again after this, or when something is released
