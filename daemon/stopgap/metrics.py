@@ -8,7 +8,6 @@ import hashlib
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -21,6 +20,7 @@ from stopgap.incident import Event, EventKind as K, Incident, Outcome, Phase, Ro
 from stopgap.journal import Line
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Verdict
+from stopgap.release import release
 from stopgap.rule import Rule
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -184,7 +184,7 @@ class Metrics:
             "config_last_reload_success_timestamp_seconds", "When rules were last loaded."
         )
         self._hash = self._gauge("config_hash", "A number that differs when the rules differ.")
-        self._gauge("build_info", "The release that runs.", "version").labels(version("stopgap")).set(1)
+        self._gauge("build_info", "The release that runs.", "version").labels(release()).set(1)
 
     # --- told by others ---
 

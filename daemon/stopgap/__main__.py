@@ -1,0 +1,5 @@
+"""`python -m stopgap`: the command line."""
+
+from stopgap.cli import main
+
+main()

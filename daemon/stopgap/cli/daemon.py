@@ -1,0 +1,60 @@
+"""Daemon on the command line: serving for real, and the demo."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stopgap.cli.screen import WRONG_USAGE, clean, fail
+
+Vars = Annotated[
+    list[str] | None, typer.Option("--var", metavar="[PACK/]NAME=VALUE", help="Set one var of the rules.")
+]
+VarsFiles = Annotated[
+    list[Path] | None, typer.Option("--vars", metavar="FILE", help="A YAML file with vars.")
+]
+
+
+def settings(**given: Any) -> Any:
+    """Build the settings from the flags given, else from STOPGAP_… and the defaults; ends with 2 when they are wrong."""
+    from pydantic import ValidationError
+
+    from stopgap.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
+        fail(clean("; ".join(lines)), WRONG_USAGE)
+
+
+def serve(
+    rules: Annotated[Path | None, typer.Option(help="The directory of rule packs.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The daemon's own directory.")] = None,
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = None,
+    prometheus: Annotated[str | None, typer.Option(metavar="URL", help="Prometheus, for probes.")] = None,
+    alertmanager: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Alertmanager; repeatable.")
+    ] = None,
+    receiver: Annotated[str | None, typer.Option(help="Our receiver's name in Alertmanager.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Upper bound: auto, approve or shadow.")] = None,
+    vars_: VarsFiles = None,
+    var: Vars = None,
+) -> None:
+    """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
+    given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
+    chosen = settings(**given, alertmanager=alertmanager, receiver=receiver, vars=vars_, var=var)
+    from stopgap.app import run
+
+    raise typer.Exit(run(chosen))
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="One round, then end: 0 only if all went back.")
+    ] = False,
+) -> None:
+    """Break a small hotel and watch it be mitigated and taken back."""
+    from stopgap.demo import show
+
+    raise typer.Exit(show.run(once=once))

@@ -1,0 +1,135 @@
+"""Incidents on the command line: seeing them, and giving orders to one."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stopgap.cli.client import URL, AsJson, Client, Url, Why, find, person
+from stopgap.cli.screen import clean, show_json, table, wrapped
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="The directory of a stopped daemon, instead of asking a running one."),
+]
+Identifier = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="An incident; a unique beginning or end of its id will do.", show_default=False
+    ),
+]
+PATH = "/api/v1/incidents"
+
+
+def incidents(
+    identifier: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Show this one with its timeline.")
+    ] = None,
+    phase: Annotated[str | None, typer.Option(help="Only these: open, waiting, mitigated, closed, …")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only those of this rule (pack/name).")] = None,
+    target: Annotated[str | None, typer.Option(help="Only those of this target.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    data: Data = None,
+    url: Url = URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show incidents, live ones first, or one with its timeline."""
+    from stopgap.cli import stopped
+
+    if identifier is not None:
+        client = Client(url)
+        told = stopped.one(data, identifier) if data else client.get(f"{PATH}/{find(client, identifier)}")
+        show_json(told) if as_json else _one(told)
+        return
+    wanted = {"phase": phase, "rule": rule, "target": target}
+    if data is not None:
+        rows = stopped.listing(data, **wanted)[:limit]
+    else:
+        rows = Client(url).get(PATH, {**wanted, "limit": limit})["incidents"]
+    show_json(rows) if as_json else _listing(rows)
+
+
+def ack(identifier: Identifier, why: Why = "", url: Url = URL, as_json: AsJson = False) -> None:
+    """Say that you have seen an incident."""
+    _order("ack", identifier, url, {"why": why}, as_json=as_json)
+
+
+def revert(identifier: Identifier, why: Why, url: Url = URL, as_json: AsJson = False) -> None:
+    """Take a mitigation back now, whatever the alerts say; passes the brake."""
+    _order("revert", identifier, url, {"why": why}, as_json=as_json)
+
+
+def extend(
+    identifier: Identifier,
+    for_: Annotated[str, typer.Option("--for", help="How much longer, such as 2h.", show_default=False)],
+    why: Why,
+    url: Url = URL,
+    as_json: AsJson = False,
+) -> None:
+    """Let the lease of a mitigation end later."""
+    _order("extend", identifier, url, {"why": why, "for": for_}, as_json=as_json)
+
+
+def close(
+    identifier: Identifier,
+    why: Why,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what is held in place for good.")] = False,
+    url: Url = URL,
+    as_json: AsJson = False,
+) -> None:
+    """End an incident; repeats of its alerts open nothing until they are over."""
+    _order("close", identifier, url, {"why": why, "keep": keep}, as_json=as_json)
+
+
+def _order(order: str, identifier: str, url: str, body: dict[str, object], *, as_json: bool) -> None:
+    client = Client(url)
+    told = client.send("POST", f"{PATH}/{find(client, identifier)}/{order}", {**body, "by": person()})
+    if as_json:
+        show_json(told)
+    else:
+        typer.echo(f"{order}: {clean(told['id'])} is {_phase(told)}")
+
+
+def _phase(row: dict[str, Any]) -> str:
+    said = row["outcome"] or row["reason"]
+    words = f"{row['phase']} ({said})" if said else str(row["phase"])
+    return clean(f"{words}, handed over" if row["handed_over"] and row["phase"] != "closed" else words)
+
+
+def _listing(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        typer.echo("no incidents")
+        return
+    cells = [(row["id"], row["severity"], _phase(row), row["rule"], row["target"]) for row in rows]
+    table(("INCIDENT", "SEV", "PHASE", "RULE", "TARGET"), cells, whole=2)
+
+
+def _one(told: dict[str, Any]) -> None:
+    typer.echo(f"{clean(told['id'])}  {clean(told['severity'])}  {_phase(told)}")
+    for head in ("rule", "target", "mode", "follows", "acknowledged_by", "lease_until"):
+        if told[head]:
+            wrapped(f"  {head.replace('_', ' '):<16}", told[head])
+    for alert in told["alerts"][:20]:
+        labels = ", ".join(f"{name}={value}" for name, value in alert["labels"].items())
+        wrapped(f"  {'firing' if alert['firing'] else 'resolved':<16}", labels)
+    for held in told["held"]:
+        wrapped(f"  {'held':<16}", ", ".join(held["resources"]))
+    typer.echo("")
+    for line in told["timeline"]:
+        wrapped(f"{clean(line['at'])[11:19]} {clean(line['event']):<16}", _words(line))
+
+
+_NAMES = ("name", "action", "probe", "fingerprint", "contact", "when")
+_REASONS = ("outcome", "cause", "reason", "verdict", "detail", "text", "why", "until")
+
+
+def _words(line: dict[str, Any]) -> str:
+    """Say a timeline event in words, most telling first."""
+    words = [str(line[key]) for key in (*_NAMES, *_REASONS) if line.get(key)]
+    if line.get("role") in ("revert", "reactivate"):
+        words.insert(0, f"({line['role']})")
+    if "seconds" in line:
+        words.append(f"{float(line['seconds']):.2f} s")
+    words += [f"by {line['by']}"] if line.get("by") else []
+    words += [f"do by hand: {undo}" for undo in line.get("undo") or ()]
+    return ", ".join(words)
