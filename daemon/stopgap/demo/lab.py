@@ -185,6 +185,7 @@ class Lab:
             "windowed": "7s",
             "windowed_within": "30s",
             "every": "500ms",
+            "recheck": "500ms",
         }
         return found if self.real else found | QUERIES
 
