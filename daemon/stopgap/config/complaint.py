@@ -1,0 +1,157 @@
+"""Complaint: what pydantic finds wrong with a value, in the words of the person who wrote the rule."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from stopgap.config.findings import did_you_mean
+from stopgap.config.model import LATER, Keys
+from stopgap.config.node import Path
+from stopgap.template import Template
+
+_LONGEST = 400
+_BRANCHES = frozenset({"str", "SecretStr", "int", "float", "bool", "none", "is-instance[Template]"})
+_SECRET_PLACES = "secrets stand in set, env, headers, stdin and URLs only"  # noqa: S105 - says where, holds none
+
+
+class Teller(Protocol):
+    """Who takes what is wrong at a path of a document: of the value, of its key, or `offset` characters into its text."""
+
+    def error(
+        self, path: Path, text: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
+    ) -> None:
+        """Take something that must be changed."""
+        ...
+
+    def warning(self, path: Path, text: str, hint: str = "") -> None:
+        """Take something that should be thought about."""
+        ...
+
+
+def complain(
+    wrong: ValidationError,
+    model: type[BaseModel],
+    tell: Teller,
+    at: Path = (),
+    skip: Callable[[Path], bool] = lambda _: False,
+) -> None:
+    """Tell each error once for its place, except where `skip` says that only an alert will show what stands there."""
+    told: set[Path] = set()
+    for error in wrong.errors(include_url=False):
+        path = tuple(step for step in error["loc"] if not _is_branch(step))
+        if path in told or skip(path):
+            continue
+        told.add(path)
+        if error["type"] == "extra_forbidden":
+            text, hint = unknown_key(str(path[-1]), _at(model, path[:-1]))
+            tell.error((*at, *path), text, hint, at_key=True)
+        elif error["type"] == "missing":
+            tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it")
+        else:
+            text, hint = _said(error)
+            tell.error((*at, *path), text[:_LONGEST], hint)
+
+
+def unknown_key(word: str, model: type[BaseModel] | None) -> tuple[str, str]:
+    """Say what is wrong with a key that a model does not have."""
+    if model is not None and issubclass(model, Keys) and word in model.later:
+        return f"this version does not have `{word}` ({LATER[word]})", "remove it"
+    known = [name for name, _ in _fields(model) if name not in {"action", "probe", "params", "pack"}]
+    return f"unknown key `{word[:60]}`", did_you_mean(
+        word, known, f"the keys here are {', '.join(known)}" if known else "remove it"
+    )
+
+
+def _is_branch(step: str | int) -> bool:
+    """Tell whether a step of pydantic's path names a branch of a union or a function, and no key."""
+    return isinstance(step, str) and (
+        step in _BRANCHES or step.startswith(("function-", "tuple[", "dict[", "constrained-"))
+    )
+
+
+def _fields(model: type[BaseModel] | None) -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items() if model is not None else ():
+        yield field.alias or name, field.annotation
+
+
+def _at(model: type[BaseModel] | None, path: Path) -> type[BaseModel] | None:
+    """Return the model of a table within a model, None where keys are free."""
+    for step in path:
+        if isinstance(step, str):
+            annotation = dict(_fields(model)).get(step)
+            model = next(_models(annotation), None)
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _said(error: ErrorDetails) -> tuple[str, str]:
+    """Return what is wrong, and the cure where the text does not hold it."""
+    kind, found = error["type"], error["input"]
+    if isinstance(found, Template):
+        return "only vars can stand here", "labels and the like stand in parameters and in `target`"
+    if isinstance(found, SecretStr) and kind in _NO_SECRETS:
+        return "a secret cannot stand here", _SECRET_PLACES
+    if kind in _SPOKEN:
+        return _SPOKEN[kind](_shown(found), found, error.get("ctx", {}))
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return text.replace("Input should be", f"{_shown(found)} should be"), ""
+
+
+def _no_text(shown: str, found: Any, _: Any) -> tuple[str, str]:
+    if found is None:
+        return "nothing stands here", "write a text"
+    if isinstance(found, bool | int | float):
+        return (
+            f"{shown} is {'true or false' if isinstance(found, bool) else 'a number'}, not a text",
+            "put it in quotes",
+        )
+    return f"{shown} is not a text", ""
+
+
+def _no_word(shown: str, found: Any, context: Any) -> tuple[str, str]:
+    words = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+    return f"{shown} is not known here", did_you_mean(str(found), words, f"write one of {', '.join(words)}")
+
+
+def _wanted(what: str) -> Callable[[str, Any, Any], tuple[str, str]]:
+    return lambda shown, _, __: (f"{shown} is not {what}", "")
+
+
+_Speech = Callable[[str, Any, Any], tuple[str, str]]
+_TABLE = _wanted("a table (key: value)")
+_LIST = _wanted("a list ([…], or lines that begin with -)")
+_WHOLE, _NUMBER, _BOOL = _wanted("a whole number"), _wanted("a number"), _wanted("true or false")
+_EMPTY: _Speech = lambda *_: ("nothing stands here", "write at least one")  # noqa: E731
+_SPOKEN: Mapping[str, _Speech] = {
+    "string_type": _no_text,
+    "enum": _no_word,
+    "literal_error": _no_word,
+    "string_pattern_mismatch": lambda shown, _, context: (
+        f"{shown} is not well formed",
+        f"it must match {context['pattern']}",
+    ),
+    "too_short": _EMPTY,
+    "string_too_short": _EMPTY,
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), _TABLE),
+    **dict.fromkeys(("list_type", "tuple_type"), _LIST),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), _WHOLE),
+    **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
+    **dict.fromkeys(("bool_type", "bool_parsing"), _BOOL),
+}
+_NO_SECRETS = frozenset({*_SPOKEN} - {"string_pattern_mismatch", "too_short", "string_too_short"})
+
+
+def _shown(found: Any) -> str:
+    if isinstance(found, bool | None):
+        return {True: "`true`", False: "`false`"}.get(found, "nothing") if found is not None else "nothing"
+    if isinstance(found, dict):
+        return "a table"
+    return "a list" if isinstance(found, list | tuple) else f"`{str(found)[:60]}`"

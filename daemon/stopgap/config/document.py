@@ -1,0 +1,173 @@
+"""Document: the form in which a rule is checked, built, digested and stored: plain JSON with everything that it needs.
+
+`document_of` makes it from the nodes of a rule and of its pack, so that each part still knows the file and line that it comes from:
+the pack's `match`, `defaults` and `severities` are put in, the short form becomes a ladder of one rung, and the step
+`{flag: {…}, timeout: 5s}` becomes `{action: flag, params: {…}, timeout: 5s}`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stopgap.catalog import Catalog
+from stopgap.config.complaint import unknown_key
+from stopgap.config.findings import Findings, did_you_mean
+from stopgap.config.model import LATER, ProbeKeys, RungKeys, StepKeys
+from stopgap.config.node import Node, table, text
+
+_SHORT = ("do", "activate", "verify", "on_failure", "on_resolve")
+_LISTS = {"do": "action", "activate": "action", "verify": "probe"}
+
+
+def document_of(rule: Node, pack: Mapping[str, Node], catalog: Catalog, findings: Findings) -> Node | None:
+    """Return a rule's document, without vars and secrets; `pack` holds the keys name, match, severities and defaults."""
+    keys = rule.table
+    if keys is None:
+        findings.error(
+            rule.mark, f"a rule is a table, and this is {rule.kind}", "write - name: … and match: … below it"
+        )
+        return None
+    defaults = _defaults(pack)
+    made = {**defaults, **keys}
+    guards = [node for node in (defaults.get("guard"), keys.get("guard")) if node is not None]
+    if guards and all(node.table is not None for node in guards):
+        made["guard"] = _merged(guards)
+    if "match" in keys:
+        made["match"] = Node(keys["match"].mark, [*_each(pack.get("match")), *_each(keys["match"])])
+    made |= {"pack": pack["name"]} | ({"severities": pack["severities"]} if "severities" in pack else {})
+    builder = _Entries(catalog, findings)
+    made = builder.ladder(rule, made)
+    if "recovered" in made:
+        made["recovered"] = builder.each(made["recovered"], "probe")
+    marks = {**{key: node.mark for key, node in made.items()}, **rule.keys}
+    return table(rule.mark, made, marks)
+
+
+def _defaults(pack: Mapping[str, Node]) -> Mapping[str, Node]:
+    found = pack.get("defaults")
+    return (found.table if found is not None else None) or {}
+
+
+def _merged(tables: list[Node]) -> Node:
+    """Return one table of several; later ones win."""
+    inner = {key: each for node in tables for key, each in (node.table or {}).items()}
+    return table(tables[-1].mark, inner, {key: mark for node in tables for key, mark in node.keys.items()})
+
+
+def _each(node: Node | None) -> list[Node]:
+    if node is None:
+        return []
+    return list(node.items) if node.items is not None else [node]
+
+
+class _Entries:
+    """Makes entries of documents: steps and probes."""
+
+    def __init__(self, catalog: Catalog, findings: Findings) -> None:
+        self._catalog = catalog
+        self._findings = findings
+
+    def ladder(self, rule: Node, made: Mapping[str, Node]) -> dict[str, Node]:
+        """Return a rule's keys with the ladder in place."""
+        short = {key: made[key] for key in _SHORT if key in made}
+        rest = {key: node for key, node in made.items() if key not in short}
+        if "ladder" in made:
+            for key in short:
+                self._findings.error(rule.keys[key], f"`{key}` beside `ladder`", "move it into a rung")
+            rungs = made["ladder"]
+            inner = [self.rung(rung) for rung in rungs.items] if rungs.items is not None else rungs.value
+            return rest | {"ladder": Node(rungs.mark, inner, rungs.text)}
+        if "do" not in made:
+            hint = "add do: [{…}], or ladder: [] for a rule that only tells people"
+            self._findings.error(rule.mark, "`do` is missing", hint)
+            return rest | {"ladder": Node(rule.mark, [])}
+        marks = {key: rule.keys[key] for key in short}
+        named = short | ({"name": made["name"]} if "name" in made else {})
+        return rest | {"ladder": Node(rule.mark, [self.rung(table(rule.mark, named, marks))])}
+
+    def rung(self, rung: Node) -> Node:
+        """Return a rung with its steps and probes as entries."""
+        if rung.table is None:
+            return rung
+        made = {
+            key: self.each(node, _LISTS[key]) if key in _LISTS else node for key, node in rung.table.items()
+        }
+        return table(rung.mark, made, rung.keys)
+
+    def each(self, nodes: Node, word: str) -> Node:
+        """Return a list of steps or probes as entries."""
+        if nodes.items is None:
+            return nodes
+        return Node(nodes.mark, [self._entry(node, word) for node in nodes.items])
+
+    def _entry(self, node: Node, word: str) -> Node:
+        kinds: Mapping[str, Any] = self._catalog.actions if word == "action" else self._catalog.probes
+        name = self._name(node, kinds, word)
+        if name is None or node.table is None:
+            return table(node.mark, {word: text(node.mark, ""), "params": table(node.mark, {})})
+        kind = kinds[name].params
+        params = self._params(node, name, kind.scalar, kind.siblings)
+        if params.table is not None:
+            kept = {
+                key: each.exact() if key in kind.verbatim and each.value is not None else each
+                for key, each in params.table.items()
+            }
+            params = table(params.mark, kept, params.keys)
+        for key in {word, "params"} & set(node.table):
+            self._findings.error(node.keys[key], *unknown_key(key, ProbeKeys))
+        beside = {key: each for key, each in node.table.items() if key != name and key not in kind.siblings}
+        made = {**beside, word: text(node.keys[name], name), "params": params}
+        return table(node.mark, made, {**node.keys, word: node.keys[name], "params": node.keys[name]})
+
+    def _params(self, node: Node, name: str, scalar: str, siblings: frozenset[str]) -> Node:
+        """Return the parameters as one table, however YAML writes them."""
+        inner = (node.table or {})[name]
+        made, marks = inner.table, dict(inner.keys)
+        if made is None and inner.items is None and inner.value is None:
+            made = {}
+        if made is None and scalar:
+            made, marks = {scalar: inner}, {scalar: inner.mark}
+        beside = {key: each for key, each in (node.table or {}).items() if key in siblings}
+        for key in set(beside) & set(made or {}):
+            self._findings.error(
+                node.keys[key], f"`{key}` stands inside and beside `{name}`", "keep one of the two"
+            )
+        if made is None:
+            return inner
+        return table(inner.mark, {**made, **beside}, {**marks, **{key: node.keys[key] for key in beside}})
+
+    def _name(self, node: Node, kinds: Mapping[str, Any], word: str) -> str | None:
+        """Find which key of a step or probe names what it is."""
+        what = "step" if word == "action" else "probe"
+        if node.table is None:
+            self._findings.error(
+                node.mark,
+                f"a {what} is a table, and this is {node.kind}",
+                f"write {{{next(iter(kinds), 'name')}: …}}",
+            )
+            return None
+        names = [key for key in node.table if key in kinds]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            self._findings.error(
+                node.keys[names[1]], f"`{names[1]}` and `{names[0]}` in one {what}", f"make a {what} of each"
+            )
+            return None
+        keys = {
+            field.alias or name
+            for name, field in (StepKeys if word == "action" else ProbeKeys).model_fields.items()
+        }
+        strange = next((key for key in node.table if key not in keys), None)
+        if strange is None:
+            self._findings.error(node.mark, f"the {word} is missing", did_you_mean("", kinds))
+        elif strange in LATER:
+            self._findings.error(node.keys[strange], *unknown_key(strange, _Later))
+        else:
+            self._findings.error(
+                node.keys[strange], f"no {word} is called `{strange[:60]}`", did_you_mean(strange, kinds)
+            )
+        return None
+
+
+class _Later(RungKeys):
+    later = frozenset(LATER)

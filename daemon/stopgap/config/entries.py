@@ -1,0 +1,139 @@
+"""Entries: the steps and probes of a document, and the check of their parameters before an alert shows the rest of them."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from stopgap.action import Danger, Params
+from stopgap.catalog import Catalog
+from stopgap.config.complaint import Teller, complain
+from stopgap.config.findings import did_you_mean
+from stopgap.config.node import Path
+from stopgap.template import RefKind, Scope, Template, Unresolved, UnsafeLabel, render_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What only loading knows: the values of secrets, the names of contacts, and the vars that a rule might have meant."""
+
+    secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    contacts: Collection[str] = ()
+    vars: Collection[str] = ()
+
+
+def entries_of(tree: Mapping[str, Any]) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
+    """Go through the steps ("action") and probes ("probe") of a document, as far as it is one."""
+    ladder = tree.get("ladder")
+    places: list[tuple[Path, str, Any]] = [(("recovered",), "probe", tree.get("recovered"))]
+    for i, rung in enumerate(ladder if isinstance(ladder, list) else ()):
+        if isinstance(rung, dict):
+            places += [(("ladder", i, key), "action", rung.get(key)) for key in ("do", "activate")]
+            places.append((("ladder", i, "verify"), "probe", rung.get("verify")))
+    for path, word, entries in places:
+        for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, dict):
+                yield (*path, i), word, entry
+
+
+def touches(path: Path, others: Collection[Path]) -> bool:
+    """Tell whether one of the others stands at, above or below a path."""
+    return any(path[: len(each)] == each[: len(path)] for each in others)
+
+
+class Entries:
+    """Checks the steps and probes of one document. `reverting` tells afterwards whether there is something to take back."""
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        catalog: Catalog,
+        tell: Teller,
+        around: Surroundings | None,
+        wrong: set[Path],
+    ) -> None:
+        self._secrets = frozenset(document.get("secrets", ()))
+        self._catalog = catalog
+        self._tell = tell
+        self._around = around
+        self._wrong = wrong
+        self.reverting = False
+
+    def check(self, tree: Mapping[str, Any]) -> None:
+        """Tell of every action, probe and parameter that is wrong, whatever else is."""
+        for path, word, entry in entries_of(tree):
+            kinds: Mapping[str, Any] = self._catalog.actions if word == "action" else self._catalog.probes
+            name, inner = str(entry.get(word)), entry.get("params")
+            if name == "":
+                continue  # told when the document was made
+            if name not in kinds:
+                self._tell.error((*path, word), f"no {word} is called `{name}`", did_you_mean(name, kinds))
+                continue
+            at = (*path, "params")
+            self.references(inner, at, frozenset(RefKind))
+            params = self._params(kinds[name].params, inner, at)
+            if word == "action":
+                self._action(name, params, path)
+            if name == "notify" and isinstance(inner, dict) and isinstance(inner.get("contact"), str):
+                self.contact(inner["contact"], (*at, "contact"))
+
+    def references(self, tree: Any, at: Path, allowed: Collection[RefKind]) -> None:
+        """Tell of templates that ask for what cannot be had here."""
+        if isinstance(tree, dict | list):
+            for key, inner in tree.items() if isinstance(tree, dict) else enumerate(tree):
+                self.references(inner, (*at, key), allowed)
+        for reference in sorted(tree.references, key=str) if isinstance(tree, Template) else ():
+            if reference.kind is RefKind.VARS:
+                continue  # told when it could not be bound
+            if reference.kind not in allowed:
+                self._tell.error(at, f"{reference} cannot stand here", f"use {', '.join(allowed)} or vars")
+            elif reference.kind is RefKind.SECRETS and reference.name not in self._secrets:
+                hint = f"add it to `secrets` of pack.yaml: [{reference.name}]"
+                self._tell.error(at, f"no secret is called `{reference.name}`", hint)
+
+    def contact(self, name: str, at: Path) -> None:
+        """Tell of a contact that nobody defined."""
+        if self._around is not None and name not in self._around.contacts:
+            hint = did_you_mean(name, self._around.contacts, "add it to `contacts` of pack.yaml or site.yaml")
+            self._tell.error(at, f"no contact is called `{name}`", hint)
+
+    def _action(self, name: str, params: Params | None, path: Path) -> None:
+        action = self._catalog.actions[name]
+        if action.danger is Danger.DESTRUCTIVE:
+            hint = "use another action: this version does not have approvals"
+            self._tell.error((*path, "action"), f"`{name}` is destructive and needs an approval", hint)
+        if path[-2] == "do" and (params is None or action.reverts(params)):
+            self.reverting = True
+
+    def _params(self, kind: type[Params], tree: Any, at: Path) -> Params | None:
+        """Check parameters as far as they are known before an alert fires; return them if they are well so far."""
+        given = self._around.secrets if self._around else {}
+        secrets = {name: given.get(name, SecretStr("1")) for name in self._secrets}
+        unknown = {*self._wrong, *self._unknown(tree, at)}
+        scope = Scope(_Anything(), _Anything(), _Anything(), secrets, "1", "INC-1")
+        try:
+            return kind.model_validate(render_tree(tree, scope))
+        except ValidationError as error:
+            complain(error, kind, self._tell, at, lambda path: touches((*at, *path), unknown))
+        except (Unresolved, UnsafeLabel):  # a secret that is not declared, told already
+            pass
+        return None
+
+    def _unknown(self, tree: Any, at: Path) -> Iterator[Path]:
+        """Find the leaves whose value only an alert, or the environment at run time, will show."""
+        if isinstance(tree, dict | list):
+            for key, inner in tree.items() if isinstance(tree, dict) else enumerate(tree):
+                yield from self._unknown(inner, (*at, key))
+        elif isinstance(tree, Template):
+            known = self._around.secrets if self._around else {}
+            if any(one.kind is not RefKind.SECRETS or one.name not in known for one in tree.references):
+                yield at
+
+
+class _Anything(dict[str, str]):
+    """Labels, annotations and vars before there are any: each is there, and is a plain word that is a number too."""
+
+    def get(self, _: str, __: object = None) -> str:
+        """Return the same for every name."""
+        return "1"

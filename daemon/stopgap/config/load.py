@@ -1,0 +1,311 @@
+"""Load: a directory of packs becomes rules, or the list of everything that is wrong with it.
+
+`serve`, `check` and every reload ask this one function, so that what `check` lets pass also serves. Nothing is changed anywhere:
+who loads decides what to do with the result.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from stopgap.catalog import Catalog
+from stopgap.config import source
+from stopgap.config.build import Builder
+from stopgap.config.complaint import complain
+from stopgap.config.document import document_of
+from stopgap.config.entries import Surroundings
+from stopgap.config.findings import Findings, did_you_mean
+from stopgap.config.model import PackKeys, SiteKeys
+from stopgap.config.node import Mark, Node, Path as Keys, table, text
+from stopgap.config.surroundings import contacts_of, secrets_of
+from stopgap.contacts import Book, Contact
+from stopgap.errors import ConfigError, Problem
+from stopgap.matcher import MatcherIndex
+from stopgap.plan import references
+from stopgap.rule import Rule
+from stopgap.rulebook import Rulebook
+from stopgap.template import RefKind, compile_tree
+
+MOST_RULES = 20_000
+DEFAULT = "default"  # the contact who hears what nobody else does
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything that the files say. `contacts` and `secrets` are by pack; the site's contacts stand under ""."""
+
+    rules: tuple[Rule, ...]
+    index: MatcherIndex[Rule]
+    contacts: Book
+    secrets: Mapping[str, Mapping[str, SecretStr]]
+    documents: Mapping[str, Mapping[str, Any]]
+    hash: str
+    warnings: tuple[Problem, ...]
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rules as the engine takes them."""
+        return Rulebook({rule.id: rule for rule in self.rules}, self.index, self.secrets)
+
+
+def load(
+    directory: Path,
+    catalog: Catalog,
+    *,
+    vars: Mapping[str, str] | None = None,  # noqa: A002 - the word of the rules
+    environ: Mapping[str, str],
+) -> Loaded:
+    """Load a directory of packs, one pack, or one file. `vars` outrank those of the files. Raises ConfigError with all problems."""
+    findings = Findings()
+    loader = _Loader(catalog, vars or {}, environ, findings)
+    loader.site(source.site_of(directory))
+    for folder in source.folders_of(directory, findings):
+        loader.pack(folder)
+    loader.finish(Mark(str(directory)))
+    if findings.errors:
+        raise ConfigError(findings.errors)
+    rules = tuple(loader.rules.values())
+    return Loaded(
+        rules=rules,
+        index=MatcherIndex((rule.matchers, rule) for rule in rules),
+        contacts=loader.contacts,
+        secrets=loader.secrets,
+        documents={rule.version: rule.document for rule in rules},
+        hash=_digest(rules, loader.contacts),
+        warnings=findings.warnings,
+    )
+
+
+def read_vars(path: Path) -> dict[str, str]:
+    """Read a file of vars, one table. Raises ConfigError."""
+    findings = Findings()
+    node = source.read_file(path, findings)
+    found = _vars(node, findings)
+    if findings.errors:
+        raise ConfigError(findings.errors)
+    return found
+
+
+def _vars(node: Node | None, findings: Findings) -> dict[str, str]:
+    """Return vars as their characters: `010` stays `010`."""
+    if node is None:
+        return {}
+    if node.table is None:
+        findings.error(node.mark, f"vars are a table, and this is {node.kind}", "write name: value")
+        return {}
+    found: dict[str, str] = {}
+    for name, value in node.table.items():
+        if value.table is not None or value.items is not None:
+            findings.error(value.mark, f"a var is a text, and this is {value.kind}", 'quote it: "{…}"')
+        elif "{{" in value.text:
+            findings.error(value.mark, "a var cannot be made of other vars", "write its value")
+        else:
+            found[name] = value.text
+    return found
+
+
+def _digest(rules: Iterable[Rule], contacts: Book) -> str:
+    names = {pack: sorted(book) for pack, book in contacts.items()}
+    parts = [sorted((rule.id, rule.version) for rule in rules), names]
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Tells findings of the places of one node."""
+
+    node: Node
+    findings: Findings
+
+    def error(
+        self, path: Keys, text: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
+    ) -> None:
+        self.findings.error(self._place(path, at_key=at_key, offset=offset), text, hint)
+
+    def warning(self, path: Keys, text: str, hint: str = "") -> None:
+        self.findings.warning(self._place(path), text, hint)
+
+    def _place(self, path: Keys, *, at_key: bool = False, offset: int | None = None) -> Mark:
+        mark = self.node.find(path, at_key=at_key)
+        leaf = self.node.within(path)
+        if offset is None or leaf is None or leaf.offset is None:
+            return mark
+        return Mark(mark.file, mark.line, mark.column + leaf.offset + offset, mark.key)
+
+
+@dataclass(slots=True)
+class _Pack:
+    """What one pack gives its rules."""
+
+    name: str
+    keys: Mapping[str, Node]
+    vars: Mapping[str, str]
+    secrets: frozenset[str]  # their names
+    around: Surroundings
+    first: dict[str, Mark] = field(default_factory=dict)  # where each rule's name stands
+
+
+class _Loader:
+    """Collects the rules of all packs."""
+
+    def __init__(
+        self, catalog: Catalog, given: Mapping[str, str], environ: Mapping[str, str], findings: Findings
+    ) -> None:
+        self._catalog = catalog
+        self._given = given
+        self._environ = environ
+        self._findings = findings
+        self._site: Mapping[str, str] = {}
+        self._packs: dict[str, Mark] = {}
+        self._known: set[str] = set()
+        self.rules: dict[str, Rule] = {}
+        self.contacts: dict[str, dict[str, Contact]] = {"": {}}
+        self.secrets: dict[str, dict[str, SecretStr]] = {}
+
+    def site(self, path: Path | None) -> None:
+        """Take what all packs share."""
+        node = source.read_file(path, self._findings) if path is not None else None
+        if node is None:
+            return
+        self._check(node, SiteKeys)
+        keys = node.table or {}
+        self._site = _vars(keys.get("vars"), self._findings)
+        self.contacts[""] = contacts_of(keys.get("contacts"), self._environ, self._findings)
+
+    def pack(self, folder: source.Folder) -> None:
+        """Take one pack and its rules."""
+        pack = self._pack(folder)
+        for file in folder.files:
+            node = source.read_file(file, self._findings)
+            if node is not None:
+                for rule in self._rules_of(node):
+                    self._rule(rule, pack)
+
+    def finish(self, mark: Mark) -> None:
+        """Say what only all packs together show."""
+        for name in sorted(set(self._given) - self._known):
+            place = Mark(mark.file, key=f"vars.{name}")
+            self._findings.warning(
+                place, f"no rule has a var `{name}`", did_you_mean(name, self._known, "remove it")
+            )
+        if not self.rules and not self._findings.errors:
+            self._findings.error(mark, "there are no rules here", "name a directory with packs")
+        if len(self.rules) > MOST_RULES:
+            self._findings.error(mark, f"more than {MOST_RULES} rules")
+
+    def _check(self, node: Node, model: type[BaseModel]) -> None:
+        if node.table is None:
+            self._findings.error(
+                node.mark, f"this file holds a table, and this is {node.kind}", "write key: value"
+            )
+            return
+        checked = {
+            key: each.exact() if key == "vars" and each.value is not None else each
+            for key, each in node.table.items()
+        }
+        tree = table(node.mark, checked, node.keys)
+        plain = {key: each for key, each in tree.plain().items() if each is not None}
+        try:
+            model.model_validate(plain)
+        except ValidationError as wrong:
+            complain(wrong, model, _At(tree, self._findings), skip=lambda path: path[:1] == ("vars",))
+
+    def _pack(self, folder: source.Folder) -> _Pack:
+        node = source.read_file(folder.pack, self._findings) if folder.pack is not None else None
+        empty = Mark(str(folder.place))
+        keys = dict(node.table or {}) if node is not None else {}
+        keys.setdefault("name", text(empty, folder.name))
+        self._check(
+            table(node.mark, keys, node.keys)
+            if node is not None and node.table is not None
+            else node or table(empty, keys),
+            PackKeys,
+        )
+        name = keys["name"]
+        if name.text in self._packs:
+            first = self._packs[name.text]
+            self._findings.error(
+                name.mark, f"a pack is called `{name.text}` already, in {first.file}", "rename one"
+            )
+        self._packs[name.text] = name.mark
+        values = {**_vars(keys.get("vars"), self._findings), **self._site, **self._given}
+        self._known |= set(values) - set(self._given) | set(
+            keys["vars"].table or {} if "vars" in keys else ()
+        )
+        self.secrets[name.text] = secrets_of(keys.get("secrets"), self._environ, self._findings)
+        self.contacts[name.text] = contacts_of(keys.get("contacts"), self._environ, self._findings)
+        names = {*self.contacts[""], *self.contacts[name.text]}
+        if DEFAULT not in names:
+            hint = "add it to `contacts` of site.yaml"
+            self._findings.warning(
+                name.mark, "no contact is called `default`: nobody hears when automation gives up", hint
+            )
+        declared = (
+            frozenset(each.text for each in keys["secrets"].items or ())
+            if "secrets" in keys
+            else frozenset[str]()
+        )
+        return _Pack(name.text, keys, values, declared, Surroundings(self.secrets[name.text], names, values))
+
+    def _rules_of(self, node: Node) -> tuple[Node, ...]:
+        keys = node.table
+        if keys is None:
+            self._findings.error(
+                node.mark, f"a file of rules is a table, and this is {node.kind}", "begin it with rules:"
+            )
+            return ()
+        if "groups" in keys and "rules" not in keys:
+            return ()  # Prometheus' alerting rules
+        for key in keys:
+            if key != "rules":
+                self._findings.error(
+                    node.keys[key],
+                    f"unknown key `{key[:60]}`",
+                    did_you_mean(key, ["rules"], "a file of rules has the key rules only"),
+                )
+        rules = keys.get("rules")
+        if rules is None or rules.value is None:
+            return ()
+        if rules.items is None:
+            self._findings.error(
+                rules.mark, f"rules are a list, and this is {rules.kind}", "begin each with - name:"
+            )
+        return tuple(rules.items or ())
+
+    def _rule(self, node: Node, pack: _Pack) -> None:
+        document = document_of(node, pack.keys, self._catalog, self._findings)
+        if document is None:
+            return
+        whole = self._completed(document, pack)
+        rule = Builder(whole.plain(), self._catalog, _At(whole, self._findings), pack.around).rule()
+        name = (document.table or {}).get("name")
+        if name is not None and name.text in pack.first:
+            first = pack.first[name.text]
+            self._findings.error(
+                name.mark,
+                f"a rule is called `{name.text}` already",
+                f"rename it, or that of {first.file}:{first.line}",
+            )
+        elif name is not None:
+            pack.first[name.text] = name.mark
+        if rule is not None:
+            self.rules[rule.id] = rule
+
+    def _completed(self, document: Node, pack: _Pack) -> Node:
+        """Add the vars and secrets that a document uses: no others, so that its version changes only when it does."""
+        compiled, _ = compile_tree(document.plain())
+        used = references(compiled)
+        vars_used = sorted(one.name for one in used if one.kind is RefKind.VARS and one.name in pack.vars)
+        secrets = sorted(one.name for one in used if one.kind is RefKind.SECRETS and one.name in pack.secrets)
+        self._known |= set(vars_used)
+        mark = document.mark
+        added = {
+            "vars": table(mark, {name: text(mark, pack.vars[name]) for name in vars_used}),
+            "secrets": Node(mark, [text(mark, name) for name in secrets]),
+        }
+        return table(mark, {**(document.table or {}), **added}, document.keys)

@@ -1,0 +1,192 @@
+"""Read: turns the text of a YAML file into Nodes, by our own small rule set for scalars.
+
+`on`, `off`, dates, `1_000` and `010` are text, because a flag's value must arrive as it was written. What YAML has and rules do not
+need (tags, merge keys, several documents, tables as keys) is refused; aliases work, and are bounded.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.reader import ReaderError
+
+from stopgap.config.findings import Findings
+from stopgap.config.node import Mark, Node, scalar
+
+MOST_NODES = 250_000
+DEEPEST = 40
+
+_QUOTE_IT = 'put quotes around it: "{{ … }}"'
+_CURES = (
+    ("'\\t' that cannot start", "a tab stands where spaces must", "indent with spaces"),
+    ("mapping values are not allowed", "`key:` stands too far right, or twice in a line", "align it, or quote a value with `: `"),
+    ("expected <block end>", "the indentation fits no line above", "align it with its neighbours"),
+    ("'{{'", "a template must be in quotes", _QUOTE_IT),
+    ("unexpected end of stream", "the quote is not closed", "close it"),
+    ("'<stream end>'", "the file ends too early", "close the bracket"),
+    ("that cannot start any token", "a value cannot begin with this character", "put quotes around it"),
+    ("did not find expected ',' or", "a comma or a closing bracket is missing", "add it, or quote a value that holds , [ ] { }"),
+    ("expected ',' or", "a comma or a closing bracket is missing", "add it, or quote a value that holds , [ ] { }"),
+    ("could not find expected ':'", "a `key:` is missing here", "write key: value, and align it"),
+)  # fmt: skip
+
+
+class _Stop(Exception):  # noqa: N818 - ends the reading of one file
+    def __init__(self, mark: Mark, text: str, hint: str) -> None:
+        self.mark, self.text, self.hint = mark, text, hint
+        super().__init__(text)
+
+
+def read(source: str, file: str, findings: Findings) -> Node | None:
+    """Read one document. Everything that is wrong goes to the findings; None when nothing can be made of it."""
+    try:
+        return _Composer(source, file, findings).document()
+    except _Stop as stop:
+        findings.error(stop.mark, stop.text, stop.hint)
+    except MarkedYAMLError as wrong:
+        findings.error(_place(wrong, source, file), *_said(wrong))
+    except ReaderError as wrong:
+        line, column = _line_and_column(source, wrong.position)
+        findings.error(Mark(file, line, column), "a control character", "remove it")
+    except YAMLError as wrong:
+        findings.error(Mark(file), f"not YAML: {' '.join(str(wrong).split())[:200]}")
+    return None
+
+
+def _place(wrong: MarkedYAMLError, source: str, file: str) -> Mark:
+    mark = wrong.problem_mark or wrong.context_mark
+    if "unexpected end of stream" in str(wrong.problem) and wrong.context_mark is not None:
+        mark = wrong.context_mark  # where the quote opens, not where the file ends
+    if mark is None:
+        return Mark(file)
+    lines = source.splitlines() or [""]
+    line = min(mark.line, len(lines) - 1)
+    column = mark.column if line == mark.line else len(lines[line])
+    return Mark(file, line + 1, column + 1)
+
+
+def _said(wrong: MarkedYAMLError) -> tuple[str, str]:
+    problem = " ".join(str(wrong.problem or wrong.context).split())
+    for part, text, cure in _CURES:
+        if part in problem:
+            return text, cure
+    return f"not YAML: {problem[:200]}", ""
+
+
+def _line_and_column(source: str, position: int) -> tuple[int, int]:
+    before = source[:position]
+    return before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1
+
+
+class _Composer:
+    """Makes Nodes of one file's events."""
+
+    def __init__(self, source: str, file: str, findings: Findings) -> None:
+        self._source = source
+        self._file = file
+        self._findings = findings
+        self._events: Iterator[Event] = iter(YAML(typ="safe", pure=True).parse(source))
+        self._anchors: dict[str, Node] = {}
+        self._count = 0
+
+    def document(self) -> Node | None:
+        """Return the only document, None for a file that holds none."""
+        root: Node | None = None
+        for event in self._events:
+            if not isinstance(event, DocumentStartEvent):
+                continue
+            if root is not None:
+                raise _Stop(
+                    self._mark(event.start_mark, ""), "a second document", "put it into a file of its own"
+                )
+            root = self._node(next(self._events), "", 0)
+        return root
+
+    def _mark(self, mark: StreamMark, key: str) -> Mark:
+        return Mark(self._file, mark.line + 1, mark.column + 1, key)
+
+    def _node(self, event: Event, key: str, depth: int) -> Node:
+        mark = self._mark(event.start_mark, key)
+        self._bound(mark, depth, 1)
+        if isinstance(event, AliasEvent):
+            return self._alias(event, mark)
+        if tag := getattr(event, "tag", None):
+            self._findings.error(mark, f"a tag ({tag})", "remove it")
+        if isinstance(event, MappingStartEvent):
+            node = self._table(mark, depth)
+        elif isinstance(event, SequenceStartEvent):
+            node = self._list(mark, depth)
+        else:
+            node = self._scalar(cast("ScalarEvent", event), mark)
+        if anchor := getattr(event, "anchor", None):
+            self._anchors[anchor] = node
+        return node
+
+    def _bound(self, mark: Mark, depth: int, count: int) -> None:
+        self._count += count
+        if depth > DEEPEST:
+            raise _Stop(mark, f"nested deeper than {DEEPEST} levels", "rules are flat")
+        if self._count > MOST_NODES:
+            raise _Stop(mark, f"more than {MOST_NODES} values, aliases counted out", "split the file")
+
+    def _alias(self, event: AliasEvent, mark: Mark) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            raise _Stop(
+                mark,
+                f"an alias of nothing above: *{event.anchor}",
+                "write the value, or its &anchor before it",
+            )
+        self._bound(mark, 0, _size(node))
+        return node
+
+    def _scalar(self, event: ScalarEvent, mark: Mark) -> Node:
+        plain = event.style is None
+        begin = event.start_mark.index + (0 if plain else 1)
+        stands = self._source.startswith(event.value, begin) and event.style not in {"|", ">"}
+        offset = (0 if plain else 1) if stands and "\n" not in event.value else None
+        return Node(mark, scalar(event.value, plain=plain), event.value, offset=offset)
+
+    def _list(self, mark: Mark, depth: int) -> Node:
+        items: list[Node] = []
+        while not isinstance(event := next(self._events), SequenceEndEvent):
+            items.append(self._node(event, f"{mark.key}[{len(items)}]", depth + 1))
+        return Node(mark, items)
+
+    def _table(self, mark: Mark, depth: int) -> Node:
+        inner: dict[str, Node] = {}
+        keys: dict[str, Mark] = {}
+        while not isinstance(event := next(self._events), MappingEndEvent):
+            place = self._mark(event.start_mark, mark.key)
+            if not isinstance(event, ScalarEvent):
+                raise _Stop(place, "a table or a list as a key", f"if this is a template, {_QUOTE_IT}")
+            name = event.value
+            place = replace(place, key=f"{mark.key}.{name}" if mark.key else name)
+            if name == "<<":
+                raise _Stop(place, "merge keys are not supported", "write the keys out")
+            value = self._node(next(self._events), place.key, depth + 1)
+            if name in inner:
+                first = keys[name].line
+                self._findings.error(
+                    place, f"`{name}` is there already, in line {first}", "keep one of the two"
+                )
+                continue
+            inner[name], keys[name] = value, place
+        return Node(mark, inner, keys=keys)
+
+
+def _size(node: Node) -> int:
+    inner = node.table.values() if node.table is not None else node.items or ()
+    return 1 + sum(map(_size, inner))

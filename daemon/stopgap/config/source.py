@@ -1,0 +1,107 @@
+"""Source: which files of a directory are rules, and of which pack, whatever order the file system lists them in.
+
+A directory holds packs: a folder is one, named by its `pack.yaml` or else by the folder; a loose file is a pack of its stem. One
+folder with a `pack.yaml` can be named alone, and so can one file, with the `pack.yaml` beside it and the `site.yaml` above.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stopgap.config.findings import Findings
+from stopgap.config.node import Mark, Node
+from stopgap.config.read import read
+
+PACK, SITE = "pack.yaml", "site.yaml"
+LARGEST = 1024 * 1024  # bytes of a file
+MOST_FILES = 1000
+_ENDINGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One pack's files: `name` is what it is called unless `pack` says otherwise."""
+
+    name: str
+    place: Path
+    pack: Path | None
+    files: tuple[Path, ...]
+
+
+def site_of(place: Path) -> Path | None:
+    """Find the site's file: in the directory, or above what is named alone."""
+    folder = place if place.is_dir() else place.parent
+    for each in (folder, *([folder.parent] if place.is_file() or (folder / PACK).is_file() else [])):
+        if (each / SITE).is_file():
+            return each / SITE
+    return None
+
+
+def folders_of(place: Path, findings: Findings) -> tuple[Folder, ...]:
+    """Find the packs of a directory, or the one that is named."""
+    try:
+        found = tuple(_named(place) if place.is_file() or (place / PACK).is_file() else _all(place))
+    except OSError as error:
+        findings.error(Mark(str(place)), f"cannot be read: {error.strerror}", "name a directory of rules")
+        return ()
+    count = sum(len(folder.files) for folder in found)
+    if count > MOST_FILES:
+        findings.error(
+            Mark(str(place)), f"{count} files, more than {MOST_FILES}", "put more rules into one file"
+        )
+        return ()
+    return found
+
+
+def _named(place: Path) -> Iterator[Folder]:
+    folder = place if place.is_dir() else place.parent
+    pack = folder / PACK if (folder / PACK).is_file() else None
+    files = _files(folder) if place.is_dir() else (place,) if place.name != PACK else ()
+    yield Folder(folder.name if pack else place.stem, pack or place, pack, files)
+
+
+def _all(place: Path) -> Iterator[Folder]:
+    for file in _files(place):
+        yield Folder(file.stem, file, None, (file,))
+    for folder in sorted(place.iterdir()):
+        if not folder.name.startswith(".") and folder.is_dir():
+            pack = folder / PACK if (folder / PACK).is_file() else None
+            files = _files(folder)
+            if pack or files:
+                yield Folder(folder.name, pack or folder, pack, files)
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in folder.iterdir() if _is_rules(path) and path.is_file()))
+
+
+def _is_rules(path: Path) -> bool:
+    tested = path.stem.endswith(".test")
+    return (
+        path.suffix in _ENDINGS
+        and not tested
+        and not path.name.startswith(".")
+        and path.name not in {PACK, SITE}
+    )
+
+
+def read_file(path: Path, findings: Findings) -> Node | None:
+    """Read one file; whatever is wrong with it goes to the findings."""
+    file = str(path)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except OSError as error:
+        findings.error(Mark(file), f"cannot be read: {error.strerror}")
+        return None
+    if len(content) > LARGEST:
+        findings.error(Mark(file), "larger than 1 MiB", "split it")
+        return None
+    try:
+        source = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        findings.error(Mark(file, line, column), "not UTF-8", "save the file as UTF-8")
+        return None
+    return read(source, file, findings)

@@ -1,0 +1,67 @@
+"""Surroundings: what rules need and must not hold: addresses of contacts, values of secrets; from the environment or its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from stopgap.config.findings import Findings
+from stopgap.config.node import Node
+from stopgap.contacts import Contact
+
+LARGEST_SECRET = 64 * 1024  # bytes
+
+
+def secrets_of(names: Node | None, environ: Mapping[str, str], findings: Findings) -> dict[str, SecretStr]:
+    """Return the values of a pack's secrets; one that is missing is an error, because a rule would fail when it is needed."""
+    found: dict[str, SecretStr] = {}
+    for node in (names.items or ()) if names is not None else ():
+        variable = f"STOPGAP_SECRET_{node.text.upper()}"
+        value, why = _look_up(variable, environ)
+        if value is None:
+            findings.error(
+                node.mark,
+                f"the secret `{node.text}` {why}",
+                f"set {variable}, or {variable}_FILE to the name of a file",
+            )
+        else:
+            found[node.text] = value
+    return found
+
+
+def contacts_of(contacts: Node | None, environ: Mapping[str, str], findings: Findings) -> dict[str, Contact]:
+    """Return the contacts of a pack or of the site; one without an address is there, and a warning."""
+    found: dict[str, Contact] = {}
+    for name, node in ((contacts.table or {}) if contacts is not None else {}).items():
+        variable = node.within(("url_env",))
+        if variable is None or not variable.text:
+            continue  # told as a missing key
+        value, why = _look_up(variable.text, environ)
+        if value is None:
+            text = f"the address of contact `{name}` {why}: it cannot be told anything"
+            findings.warning(
+                variable.mark, text, f"set {variable.text}, or {variable.text}_FILE to the name of a file"
+            )
+        urls = value.get_secret_value().split() if value is not None else ()
+        found[name] = Contact(name, tuple(map(SecretStr, urls)))
+    return found
+
+
+def _look_up(variable: str, environ: Mapping[str, str]) -> tuple[SecretStr | None, str]:
+    """Return a value, or why there is none. What a variable or a file holds is never part of that."""
+    if environ.get(variable):
+        return SecretStr(environ[variable]), ""
+    file = environ.get(f"{variable}_FILE")
+    if not file:
+        return None, "is not set"
+    try:
+        with Path(file).open("rb") as stream:
+            content = stream.read(LARGEST_SECRET + 1)
+        text = content.decode().rstrip("\r\n")
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        return None, "is not text"
+    if not text or len(content) > LARGEST_SECRET:
+        return None, "is an empty file" if not text else "is a file larger than 64 KiB"
+    return SecretStr(text), ""
