@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from pydantic import SecretStr
 
-from stopgap.api import Desk, ReloadResult
+from stopgap.api import Desk
 from stopgap.credential import Credential
 from stopgap.incident import Event, EventKind as K, Outcome
 from stopgap.journal import Stored
@@ -58,6 +58,12 @@ TIMELINES = {
     ),
     CLOSED: (opened(target="fly://old"), event(2, K.CLOSED, outcome=Outcome.SELF_RESOLVED)),
 }
+
+
+@dataclass
+class Reloaded:
+    rules: int
+    problems: tuple = ()
 
 
 @dataclass
@@ -143,7 +149,7 @@ class Office:
         self.orders = FakeOrders(self.engine)
         self.logins = 0
         self.wrong = {}
-        self.reloaded = ReloadResult(rules=1)
+        self.reloaded = Reloaded(rules=1)
         self.desk = Desk(
             engine=self.engine,
             orders=self.orders,

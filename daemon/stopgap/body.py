@@ -18,7 +18,7 @@ class BodyRefused(Exception):  # noqa: N818 - named for what happened; it is alw
         super().__init__(text)
 
 
-SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False, "access_log": None}
+SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False}
 """How every server is started (`web.AppRunner(app, **SERVER)`): nothing inflates unasked, no work ends when a client leaves."""
 
 TOO_LARGE = "the body is larger than the limit"
@@ -62,6 +62,16 @@ async def read_body(request: web.Request, share: Share, limit: int, within: time
         raise BodyRefused(413, TOO_LARGE)
     if not request.body_exists:
         return b""
+    if request.content.is_eof():  # all of it came with the header: the usual case, and worth being quick
+        body = request.content.read_nowait()
+        share.grow(len(body))
+        if share.size > limit:
+            raise BodyRefused(413, TOO_LARGE)
+        return body
+    return await _read_on(request, share, limit, within)
+
+
+async def _read_on(request: web.Request, share: Share, limit: int, within: timedelta) -> bytes:
     chunks: list[bytes] = []
     try:
         async with asyncio.timeout(within.total_seconds()):

@@ -98,8 +98,6 @@ class Metrics:
 
     def _outside(self) -> Iterator[tuple[Any, ...]]:
         """Name the label sets that never change."""
-        yield from ((self._notifications, str(code)) for code in CODES)
-        yield from ((self._received, status) for status in ("firing", "resolved"))
         yield from ((self._rejected, bad.value) for bad in BadAlert)
 
     def _kinds(
@@ -130,6 +128,8 @@ class Metrics:
             "alerts_rejected_total", "Malformed alerts of good notifications.", "reason"
         )
         self._matched = self._counter("alerts_matched_total", "Alerts that matched a rule.", "rule")
+        self._by_code = {code: self._notifications.labels(str(code)) for code in CODES}
+        self._firing, self._resolved = (self._received.labels(status) for status in ("firing", "resolved"))
         self._unmatched = self._counter("alerts_unmatched_total", "Alerts that matched no rule.")
         self._truncated = self._counter(
             "alerts_truncated_total", "Alerts that Alertmanager left out (max_alerts)."
@@ -190,13 +190,17 @@ class Metrics:
 
     def answered(self, code: int) -> None:
         """Count one notification by the status of its answer."""
-        self._notifications.labels(str(code)).inc()
+        self._by_code[code].inc()
 
     def took(self, firing: int, resolved: int, taken: Taken) -> None:
         """Count alerts that are on disk, or changed nothing."""
-        self._received.labels("firing").inc(firing)
-        self._received.labels("resolved").inc(resolved)
-        self._unmatched.inc(taken.unmatched)
+        for status, count in (
+            (self._firing, firing),
+            (self._resolved, resolved),
+            (self._unmatched, taken.unmatched),
+        ):
+            if count:
+                status.inc(count)
         for rule, count in taken.matched.items():
             self._matched.labels(rule).inc(count)
 
@@ -238,6 +242,10 @@ class Metrics:
             for rule in rules:
                 self._start_at_zero(rule)
 
+    def load_failed(self) -> None:
+        """Note that the last load of the rules failed and that the ones before stay in force."""
+        self._reload_ok.set(0)
+
     def _start_at_zero(self, rule: str) -> None:
         for family in (self._matched, self._opened, self._to_mitigate):
             family.labels(rule)
@@ -264,9 +272,6 @@ class Metrics:
     def observe(self, line: Line, state: Incident) -> None:
         """Count one committed event; an observer of the engine. `state` is the one after it."""
         event = line.event
-        if event.kind is K.RELOAD_FAILED:
-            self._reload_ok.set(0)
-            return
         count = self._counted.get(event.kind)
         if count is not None:
             count(event, state)

@@ -4,10 +4,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from tests.desk import CLOSED, HELD, NOW, OPEN, TOKEN, Office
+from tests.desk import CLOSED, HELD, NOW, OPEN, TOKEN, Office, Reloaded
 from tests.intake import serving
 
-from stopgap.api import ReloadResult, mount
+from stopgap.api import mount
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K
 
@@ -225,7 +225,7 @@ async def test_a_brake_that_would_stop_nothing_is_refused(body):
 async def test_a_reload_says_what_is_wrong_and_that_the_old_rules_stay():
     async with office() as there:
         assert await there.ask("POST", "/-/reload") == (200, {"rules": 1})
-        there.reloaded = ReloadResult(rules=1, problems=("pms.yaml:3:1: bad",))
+        there.reloaded = Reloaded(rules=1, problems=("pms.yaml:3:1: bad",))
         status, told = await there.ask("POST", "/-/reload")
         assert (status, told["errors"]) == (422, ["pms.yaml:3:1: bad"])
         assert "old 1 rules stay" in told["detail"]

@@ -163,7 +163,7 @@ def test_gauges_show_the_present_at_each_scrape(metrics):
 
 def test_a_failed_reload_shows_until_one_works(metrics):
     before = value(metrics, "config_hash")
-    metrics.observe(Line("control", Event(K.RELOAD_FAILED, NOW)), Incident("control"))
+    metrics.load_failed()
     assert value(metrics, "config_last_reload_successful") == 0
     metrics.loaded({}, NOW + timedelta(minutes=1))
     assert value(metrics, "config_last_reload_successful") == 1

@@ -7,10 +7,10 @@ timelines hold label values, addresses and names.
 from aiohttp import web
 
 from stopgap.api import brakes, incidents, status
-from stopgap.api.desk import DESK, Desk, ReloadResult
+from stopgap.api.desk import DESK, Desk, Reloaded
 from stopgap.api.gate import border, gate
 
-__all__ = ["Desk", "ReloadResult", "mount"]
+__all__ = ["Desk", "Reloaded", "mount"]
 
 
 def mount(app: web.Application, desk: Desk) -> None:

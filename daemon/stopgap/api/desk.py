@@ -72,12 +72,18 @@ class Orders(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadResult:
-    """What a reload came to: how many rules are in force now, or why the old ones stay."""
+class Reloaded(Protocol):
+    """What a reload came to."""
 
-    rules: int
-    problems: tuple[str, ...] = ()
+    @property
+    def rules(self) -> int:
+        """How many rules are in force now."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the old rules stay, when they do."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class Desk:
     token: Credential
     clock: Clock
     metrics: Callable[[], bytes]
-    reload: Callable[[], Awaitable[ReloadResult]]
+    reload: Callable[[], Awaitable[Reloaded]]
     ready: Callable[[], Mapping[str, str]]
     login_refused: Callable[[], None]
     hosts: frozenset[str] = field(default_factory=frozenset)

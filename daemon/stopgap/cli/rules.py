@@ -1,13 +1,18 @@
 """Rules on the command line: checking them, and what they can do."""
 
 import inspect
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stopgap.cli.daemon import Vars, VarsFiles, settings
 from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, fail, show_json, wrapped
+
+if TYPE_CHECKING:
+    from stopgap.errors import Problem
+    from stopgap.settings import Settings
 
 
 def check(
@@ -21,9 +26,7 @@ def check(
     """Say everything that is wrong with the rules: file, line, column, key and cure."""
     from dataclasses import asdict
 
-    from stopgap.app import check as check_rules
-
-    count, problems = check_rules(paths or [], settings(vars=vars_, var=var))
+    count, problems = _load(paths, settings(vars=vars_, var=var))
     errors = [problem for problem in problems if not problem.warning]
     if as_json:
         show_json({"rules": count, "problems": [asdict(problem) for problem in problems]})
@@ -36,14 +39,33 @@ def check(
         raise typer.Exit(WRONG_USAGE)
 
 
+def _load(paths: list[Path] | None, chosen: "Settings") -> "tuple[int, list[Problem]]":
+    """Return how many rules are good, and everything that is wrong."""
+    from stopgap.app import bare_context, build_catalog
+    from stopgap.config import load
+    from stopgap.errors import ConfigError, Problem
+
+    count, problems = 0, list[Problem]()
+    catalog = build_catalog(bare_context())
+    for path in paths or [chosen.rules]:
+        try:
+            loaded = load(path, catalog, vars=chosen.all_vars(), environ=os.environ)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            count += len(loaded.rules)
+            problems += loaded.warnings
+    return count, problems
+
+
 def actions(
     name: Annotated[str | None, typer.Argument(help="Show this one, with an example.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the actions and probes that rules can name."""
-    from stopgap.app import catalog
+    from stopgap.app import bare_context, build_catalog
 
-    known = catalog()
+    known = build_catalog(bare_context())
     kinds: dict[str, dict[str, Any]] = {"action": dict(known.actions), "probe": dict(known.probes)}
     if name is not None:
         _explain(name, kinds)
