@@ -60,7 +60,7 @@ def load(
     vars: Mapping[str, str] | None = None,  # noqa: A002 - the word of the rules
     environ: Mapping[str, str],
 ) -> Loaded:
-    """Load a directory of packs, one pack, or one file. `vars` outrank those of the files. Raises ConfigError with all problems."""
+    """Load a directory of packs, one pack, or one file. `vars` (by name, or `pack/name`) outrank the files'. Raises ConfigError with all problems."""
     findings = Findings()
     loader = _Loader(catalog, vars or {}, environ, findings)
     loader.site(source.site_of(directory))
@@ -175,6 +175,7 @@ class _Loader:
         self._check(node, SiteKeys)
         keys = node.table or {}
         self._site = _vars(keys.get("vars"), self._findings)
+        self._known |= set(self._site)
         self.contacts[""] = contacts_of(keys.get("contacts"), self._environ, self._findings)
 
     def pack(self, folder: source.Folder) -> None:
@@ -188,7 +189,8 @@ class _Loader:
 
     def finish(self, mark: Mark) -> None:
         """Say what only all packs together show."""
-        for name in sorted(set(self._given) - self._known):
+        used = {*self._known, *(f"{pack}/{name}" for pack in self._packs for name in self._known)}
+        for name in sorted(set(self._given) - used):
             place = Mark(mark.file, key=f"vars.{name}")
             self._findings.warning(
                 place, f"no rule has a var `{name}`", did_you_mean(name, self._known, "remove it")
@@ -233,10 +235,8 @@ class _Loader:
                 name.mark, f"a pack is called `{name.text}` already, in {first.file}", "rename one"
             )
         self._packs[name.text] = name.mark
-        values = {**_vars(keys.get("vars"), self._findings), **self._site, **self._given}
-        self._known |= set(values) - set(self._given) | set(
-            keys["vars"].table or {} if "vars" in keys else ()
-        )
+        values = {**_vars(keys.get("vars"), self._findings), **self._site, **self._for(name.text)}
+        self._known |= set(keys["vars"].table or {} if "vars" in keys else ())
         self.secrets[name.text] = secrets_of(keys.get("secrets"), self._environ, self._findings)
         self.contacts[name.text] = contacts_of(keys.get("contacts"), self._environ, self._findings)
         names = {*self.contacts[""], *self.contacts[name.text]}
@@ -251,6 +251,14 @@ class _Loader:
             else frozenset[str]()
         )
         return _Pack(name.text, keys, values, declared, Surroundings(self.secrets[name.text], names, values))
+
+    def _for(self, pack: str) -> dict[str, str]:
+        """Return the vars that were given for a pack: for all, then for this one alone (`pack/name`)."""
+        start = f"{pack}/"
+        own = {
+            name.removeprefix(start): value for name, value in self._given.items() if name.startswith(start)
+        }
+        return {name: value for name, value in self._given.items() if "/" not in name} | own
 
     def _rules_of(self, node: Node) -> tuple[Node, ...]:
         keys = node.table
