@@ -1,177 +1,91 @@
-"""Settings: how one daemon is run; from flags, else from STOPGAP_… in the environment, else the defaults here.
+"""Settings: what a daemon is told by flags, by `STOPGAP_…` in the environment, and, for secrets only, by files.
 
-Secrets come only from the environment or from files (`STOPGAP_WEBHOOK_TOKEN_FILE`), and are never printed. Everything that can be
-wrong is a ValidationError when the settings are made, except what only serving needs: `address` refuses an open door.
+A flag outranks the environment, the environment outranks the defaults. A secret stands in `STOPGAP_X` or in the file that
+`STOPGAP_X_FILE` names, never on a command line and never in a rule.
 """
 
 import ipaddress
 import os
-from collections.abc import Mapping
-from enum import StrEnum
+import re
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from stopgap.config import read_vars
-from stopgap.errors import ConfigError, Problem
 from stopgap.rule import Mode
 
-PREFIX = "STOPGAP_"
-LARGEST_SECRET = 64 * 1024  # bytes
-_LAST_PORT = 65_535
+LONGEST_FILE = 64 * 1024  # bytes of a secret or of a vars file
+_VAR = re.compile(r"(?P<name>(?:[A-Za-z0-9_.-]+/)?[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
+
+Listed = NoDecode  # pydantic-settings would read JSON
 
 
-class LogFormat(StrEnum):
-    """How log lines look: `auto` is text on a terminal, else JSON."""
+class SecretFiles(PydanticBaseSettingsSource):
+    """Reads `STOPGAP_X_FILE` for every setting that is a secret."""
 
-    AUTO = "auto"
-    JSON = "json"
-    CONSOLE = "console"
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the content of the secret's file, without the line end. Raises ValueError when it cannot be read."""
+        path = os.environ.get(f"STOPGAP_{field_name.upper()}_FILE")
+        if path is None or field.annotation != SecretStr | None:
+            return None, field_name, False
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                text = file.read(LONGEST_FILE).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path} cannot be read: {error}") from None
+        if not text:
+            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path} is empty")
+        return text, field_name, False
 
-
-class LogLevel(StrEnum):
-    """The least important lines that are logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-def _words(given: Any) -> Any:
-    """Split a variable at commas and white space."""
-    return given.replace(",", " ").split() if isinstance(given, str) else given
-
-
-def _lines(given: Any) -> Any:
-    """Split a variable at line ends: a var's value may hold anything else."""
-    return [line for line in given.splitlines() if line.strip()] if isinstance(given, str) else given
-
-
-def _web_address(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        fine = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        fine = False
-    if not fine or not text.isprintable():
-        raise ValueError("this is not a web address: write http://host:9090")
-    return text
-
-
-def _assignment(text: str) -> str:
-    name, equals, _ = text.partition("=")
-    if not equals or not name.strip():
-        raise ValueError("write NAME=VALUE, or PACK/NAME=VALUE for one pack only")
-    return text
-
-
-def _host_and_port(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port[:6]) > _LAST_PORT:
-        raise ValueError("write HOST:PORT, such as 127.0.0.1:9797 or [::1]:9797")
-    return text
-
-
-def _readable(given: Any) -> Any:
-    if isinstance(given, _Unreadable):
-        raise ValueError(given.why)  # noqa: TRY004 - pydantic's
-    return given
-
-
-class _Unreadable:
-    """Stands for a secret whose file could not be read."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-
-
-Url = Annotated[str, AfterValidator(_web_address)]
-Secret = Annotated[SecretStr | None, BeforeValidator(_readable)]
+    def __call__(self) -> dict[str, Any]:
+        """Return all secrets that come from files."""
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Settings(BaseSettings):
-    """One flat set of settings; each is also a variable: `listen` is STOPGAP_LISTEN."""
+    """One daemon's settings. Raises pydantic's ValidationError, or ValueError for a file of a secret."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    model_config = SettingsConfigDict(env_prefix="STOPGAP_", extra="ignore", hide_input_in_errors=True)
+
+    rules: Path = Field(Path("rules"), description="The directory of rule packs, one pack, or one file.")
+    data: Path = Field(Path("data"), description="The daemon's own directory: database, lock, control token.")
+    listen: str = Field("127.0.0.1:9797", description="HOST:PORT; beyond loopback a webhook token is a must.")
+    prometheus: str | None = Field(None, description="URL of the Prometheus that promql probes ask.")
+    alertmanager: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="URLs of Alertmanagers (not asked yet)."
     )
-
-    rules: Annotated[Path, Field(description="The directory of rule packs.")] = Path("rules")
-    data: Annotated[
-        Path, Field(description="The daemon's own directory: its database and its control token.")
-    ] = Path("data")
-    listen: Annotated[
-        str,
-        Field(description="HOST:PORT to listen on. Beyond this machine only with a webhook token."),
-        AfterValidator(_host_and_port),
-    ] = "127.0.0.1:9797"
-    prometheus: Annotated[
-        Url | None, Field(description="Prometheus, which promql probes ask. Without: unknown.")
-    ] = None
-    alertmanager: Annotated[
-        tuple[Url, ...],
-        NoDecode,
-        BeforeValidator(_words),
-        Field(description="Every Alertmanager that notifies us."),
-    ] = ()
-    receiver: Annotated[str, Field(description="The name of our receiver in Alertmanager.")] = ""
-    mode: Annotated[Mode, Field(description="Upper bound of what rules may do: auto, approve or shadow.")] = (
-        Mode.AUTO
+    receiver: str | None = Field(None, description="Our receiver's name in Alertmanager (not used yet).")
+    mode: Mode = Field(Mode.AUTO, description="Upper bound of what rules may do: auto, approve or shadow.")
+    vars: Annotated[tuple[Path, ...], Listed] = Field(
+        (), description="YAML files with vars that outrank the packs'."
     )
-    vars: Annotated[
-        tuple[Path, ...],
-        NoDecode,
-        BeforeValidator(_words),
-        Field(description="YAML files with vars; later ones win."),
-    ] = ()
-    var: Annotated[
-        tuple[Annotated[str, AfterValidator(_assignment)], ...],
-        NoDecode,
-        BeforeValidator(_lines),
-        Field(description="Single vars, NAME=VALUE or PACK/NAME=VALUE, one in a line; they win over files."),
-    ] = ()
-    webhook_token: Annotated[
-        Secret, Field(description="What Alertmanager must show: bearer, or password of basic.")
-    ] = None
-    control_token: Annotated[
-        Secret, Field(description="What people must show. Without: DATA/control.token is made.")
-    ] = None
-    max_body: Annotated[int, Field(ge=1024, description="Bytes that one notification may have.")] = (
-        64 * 1024 * 1024
+    var: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="Single vars, [PACK/]NAME=VALUE; outrank files."
     )
-    log_format: Annotated[LogFormat, Field(description="auto, json or console.")] = LogFormat.AUTO
-    log_level: Annotated[LogLevel, Field(description="debug, info, warning or error.")] = LogLevel.INFO
-
-    @property
-    def host_and_port(self) -> tuple[str, int]:
-        """Where to listen, the host without brackets."""
-        host, _, port = self.listen.rpartition(":")
-        return host.removeprefix("[").removesuffix("]"), int(port)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where to listen. Raises ConfigError when that lets strangers in: ask before anything is started."""
-        host, port = self.host_and_port
-        if self.webhook_token is None and not is_loopback(host):
-            text = f"listening on {host} lets everybody on the network make alerts up"
-            hint = f"set {PREFIX}WEBHOOK_TOKEN or {PREFIX}WEBHOOK_TOKEN_FILE, or listen on 127.0.0.1"
-            raise ConfigError((Problem("--listen", 1, 1, "", text, hint),))
-        return host, port
-
-    def all_vars(self) -> dict[str, str]:
-        """Return the vars of files and flags, by name or `pack/name`. Reads the files anew. Raises ConfigError."""
-        found: dict[str, str] = {}
-        for path in self.vars:
-            found |= read_vars(path)
-        for assignment in self.var:
-            name, _, value = assignment.partition("=")
-            found[name.strip()] = value
-        return found
+    hosts: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="Host names under which control may be asked."
+    )
+    max_body: int = Field(64 * 1024 * 1024, ge=1024, description="Largest notification, in bytes.")
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|console)$", description="json, console, or auto by terminal."
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="The least that is logged."
+    )
+    webhook_token: SecretStr | None = Field(
+        None, description="Bearer token (or Basic password) of the webhook."
+    )
+    control_token: SecretStr | None = Field(
+        None, description="Token of the API; else DATA/control.token is made."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -179,53 +93,84 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the port
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the port
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Rank flags over variables over files of secrets; no .env is read."""
-        return init_settings, env_settings, SecretFiles(settings_cls, os.environ)
+        """Flags, then the environment, then the files of secrets."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+    @field_validator("alertmanager", "vars", "var", "hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Let commas separate what comes as one text from the environment; a var may hold them, so lines separate vars."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
+        return value
+
+    @field_validator("prometheus")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("write a URL such as http://127.0.0.1:9090")
+        return value
+
+    @field_validator("webhook_token", "control_token")
+    @classmethod
+    def _word(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("an empty token would let everybody in: unset it or fill it")
+        return value
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        host, _ = self.address
+        if self.webhook_token is None and not _is_loopback(host):
+            raise ValueError(
+                f"listening on {self.listen} without a webhook token would let anybody on the network act: "
+                "set STOPGAP_WEBHOOK_TOKEN_FILE, or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return host and port of `listen`. Raises ValueError."""
+        host, colon, port = self.listen.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
+            raise ValueError(f"listen is {self.listen!r}: write HOST:PORT, such as 127.0.0.1:9797")
+        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means all, as everywhere
+
+    def all_vars(self) -> dict[str, str]:
+        """Return the vars of all files and flags; later ones outrank earlier ones. Raises ValueError with the cure."""
+        found: dict[str, str] = {}
+        for path in self.vars:
+            found |= _vars_in(path)
+        for text in self.var:
+            match = _VAR.fullmatch(text)
+            if match is None:
+                raise ValueError(f"--var {text[:60]!r}: write NAME=VALUE or PACK/NAME=VALUE")
+            found[match["name"]] = match["value"]
+        return found
 
 
-class SecretFiles(PydanticBaseSettingsSource):
-    """Reads a secret from the file that `STOPGAP_<NAME>_FILE` names."""
-
-    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        super().__init__(settings_cls)
-        self._environ = environ
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return the content of the file without its line end, or what stands for a file that cannot be read."""
-        file = self._environ.get(f"{PREFIX}{field_name.upper()}_FILE", "")
-        if not file or "SecretStr" not in str(field.annotation):
-            return None, field_name, False
-        return _content(Path(file)), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return what the files hold."""
-        values = (
-            (name, self.get_field_value(field, name)[0])
-            for name, field in self.settings_cls.model_fields.items()
-        )
-        return {name: value for name, value in values if value is not None}
-
-
-def _content(path: Path) -> str | _Unreadable:
+def _vars_in(path: Path) -> dict[str, str]:
+    """Read a vars file: a mapping of names to scalars, whose characters are kept."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(LARGEST_SECRET + 1)
-        text = content.decode().rstrip("\r\n")
-    except OSError as error:
-        return _Unreadable(f"{path} cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        return _Unreadable(f"{path} is not text")
-    if not text or len(content) > LARGEST_SECRET:
-        return _Unreadable(f"{path} is {'empty' if not text else 'larger than 64 KiB'}")
-    return text
+        with path.open(encoding="utf-8") as file:
+            node = YAML(typ="safe", pure=True).compose(file.read(LONGEST_FILE))
+    except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
+        raise ValueError(f"--vars {path} cannot be read: {str(error)[:200]}") from None
+    pairs = [] if node is None else node.value
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, tuple) and isinstance(pair[1].value, str) for pair in pairs
+    ):
+        raise ValueError(f"--vars {path}: write one NAME: VALUE a line")
+    return {str(key.value): value.value for key, value in pairs}
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host; a name other than localhost may mean anything."""
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return False
