@@ -140,7 +140,7 @@ class Steps:
                 )
                 return
             opening = (*opening, self._event(K.OBSERVED, **act.detail))
-        intent = self._event(K.STEP_STARTED, **act.detail, key=act.moment.key, text=words(act.step))
+        intent = self._intent(act)
         before = {} if act.ref.role is Role.REVERT else {str(act.ref): undo.before}
         if await self._append(act.state, *opening, intent, request=request, permit=permit, undo=before):
             await self._run(act, undo)
@@ -152,6 +152,10 @@ class Steps:
     async def _observe(self, act: Act) -> Json:
         async with self._running, asyncio.timeout(act.seconds):
             return await act.step.action.observe(act.step.params, act.moment)
+
+    def _intent(self, act: Act, **more: str) -> Event:
+        text = f"take back {words(act.step)}" if act.ref.role is Role.REVERT else words(act.step)
+        return self._event(K.STEP_STARTED, **act.detail, key=act.moment.key, text=text, **more)
 
     # --- the act ---
 
@@ -245,7 +249,7 @@ class Steps:
 
     async def _intend_again(self, act: Act, undo: Undo) -> None:
         why = "the outcome is unknown and a repetition is safe"
-        intent = self._event(K.STEP_STARTED, **act.detail, key=act.moment.key, text=words(act.step), why=why)
+        intent = self._intent(act, why=why)
         if await self._append(act.state, intent, request=self._request(act.state, act.rule)):
             await self._run(act, undo)
 

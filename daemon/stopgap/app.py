@@ -1,0 +1,246 @@
+"""App: builds everything once, starts it in order, and stops it in reverse; nothing starts anywhere else.
+
+A reload builds a whole new rulebook first, and swaps only when nothing is wrong with it.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import stat
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+from pydantic import SecretStr
+
+from stopgap import actions, api, log as logs, probes
+from stopgap.body import SERVER
+from stopgap.catalog import Catalog
+from stopgap.clock import Clock, SystemClock
+from stopgap.config import Loaded, build_rule, load
+from stopgap.contacts import Contacts
+from stopgap.context import Context, Http
+from stopgap.credential import Credential
+from stopgap.engine import Engine
+from stopgap.errors import ConfigError, StopgapError
+from stopgap.heartbeat import heartbeat
+from stopgap.incident import Event, EventKind as K
+from stopgap.metrics import Metrics
+from stopgap.orders import Orders
+from stopgap.prometheus import Prometheus
+from stopgap.settings import Settings
+from stopgap.store import Store, open_store
+from stopgap.tell import Teller
+from stopgap.webhook import Limits, Webhook
+
+log = structlog.get_logger(__name__)
+
+TOKEN_FILE = "control.token"  # noqa: S105 - a file's name
+SHUTDOWN = 5.0  # seconds that open connections are given at the end
+
+
+def build_catalog(context: Context) -> Catalog:
+    """Make all actions and probes."""
+    return Catalog(actions.build(context), probes.build(context))
+
+
+def bare_context() -> Context:
+    """Return a context that reaches nothing: enough to check rules and to describe actions."""
+    http = Http()
+    return Context(http, Prometheus(None, http.session), Contacts())
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The answer to a reload: how many rules are in force now, and what is wrong when they are the old ones."""
+
+    rules: int
+    problems: tuple[str, ...] = ()
+
+
+class App:
+    """One daemon. `start` may raise ConfigError or StoreError; `stop` undoes as much as was started."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.context = self._context()
+        self.catalog = build_catalog(self.context)
+        self._stack = AsyncExitStack()
+        self._reloading = asyncio.Lock()
+
+    def _context(self) -> Context:
+        http = Http()
+        return Context(http, Prometheus(self.settings.prometheus, http.session), Contacts())
+
+    async def start(self) -> None:
+        """Load the rules, open the store, replay it, and only then listen."""
+        loaded = await self._load()
+        self.context.contacts.replace(loaded.contacts)
+        self._stack.push_async_callback(self.context.http.close)
+        self._stack.callback(self.context.contacts.close)
+        self.store = await open_store(self.settings.data, self.clock)
+        self._stack.push_async_callback(self.store.close)
+        self.metrics = self._metrics(loaded)
+        self.engine = Engine(
+            self.store, self.catalog, self.clock, loaded.rulebook, self._rebuild, self.settings.mode
+        )
+        self._observe()
+        await self.engine.start()
+        self._stack.push_async_callback(self.engine.stop)
+        await self._stack.enter_async_context(heartbeat(self.metrics.lagged, self.clock))
+        await self._listen()
+        log.info(
+            "started", listen=self.settings.listen, rules=len(loaded.rules), live=len(self.engine.incidents)
+        )
+        for warning in loaded.warnings:
+            log.warning("rule_warning", where=str(warning))
+        settle_memory()
+
+    async def stop(self) -> None:
+        """Stop in reverse: take no more requests, drain to the next step border, revert nothing, close the store."""
+        await self._stack.aclose()
+
+    # --- rules ---
+
+    async def _load(self) -> Loaded:
+        settings = self.settings
+        return await asyncio.to_thread(
+            load, settings.rules, self.catalog, vars=settings.all_vars(), environ=os.environ
+        )
+
+    def _rebuild(self, document: Any) -> Any:
+        return build_rule(document, self.catalog)
+
+    async def reload(self) -> Reloaded:
+        """Build all, then swap; a mistake keeps the rules in force and is said in log, metric and answer."""
+        async with self._reloading:
+            try:
+                loaded = await self._load()
+            except ConfigError as error:
+                problems = tuple(str(problem) for problem in error.problems)
+                self.metrics.load_failed()
+                await self._note(K.RELOAD_FAILED, problems=problems[:20], count=len(problems))
+                return Reloaded(len(self.engine.rulebook.rules), problems)
+            await self.engine.use(loaded.rulebook)
+            self.context.contacts.replace(loaded.contacts)
+            self.metrics.loaded(self.engine.rulebook.rules, self.clock.now())
+            await self._note(K.RELOADED, rules=len(loaded.rules), hash=loaded.hash)
+            return Reloaded(len(loaded.rules))
+
+    async def _note(self, kind: K, **detail: Any) -> None:
+        await self.store.control(Event(kind, self.clock.now(), detail))
+
+    # --- observers ---
+
+    def _metrics(self, loaded: Loaded) -> Metrics:
+        contacts = {name for book in loaded.contacts.values() for name in book}
+        metrics = Metrics(self.catalog.actions, self.catalog.probes, contacts)
+        metrics.loaded({rule.id: rule for rule in loaded.rules}, self.clock.now())
+        self.store.on_batch = metrics.committed
+        return metrics
+
+    def _observe(self) -> None:
+        self.metrics.watch(self.engine, lambda: self.store.queue_length)
+        self.engine.on_asked = self.metrics.asked
+        teller = Teller(self.store, self.context.contacts, self.clock, self.engine.rule_of)
+        for observer in (logs.observe, self.metrics.observe, teller.observe):
+            self.engine.subscribe(observer)
+        teller.start()
+        self._stack.push_async_callback(teller.stop)
+
+    # --- the web ---
+
+    def _desk(self) -> api.Desk:
+        settings = self.settings
+        return api.Desk(
+            engine=self.engine,
+            orders=Orders(self.engine, self.clock),
+            token=Credential(settings.control_token or token_in(settings.data)),
+            clock=self.clock,
+            metrics=self.metrics.render,
+            reload=self.reload,
+            ready=lambda: {"store": "" if self.store.healthy else self.store.error},
+            login_refused=self.metrics.login_refused,
+            hosts=frozenset(settings.hosts),
+        )
+
+    async def _listen(self) -> None:
+        settings = self.settings
+        app = web.Application(client_max_size=settings.max_body)
+        credential = Credential(settings.webhook_token, basic=True)
+        Webhook(self.engine, self.metrics, credential, Limits(body=settings.max_body)).mount(app)
+        api.mount(app, self._desk())
+        runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        host, port = settings.address
+        await web.TCPSite(runner, host, port).start()
+
+
+def settle_memory() -> None:
+    """Take what was built at start out of garbage collection, and let full collections be rare: they stall the loop."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def token_in(data: Path) -> SecretStr:
+    """Return the control token of a data directory, made (0600) when there is none."""
+    path = data / TOKEN_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+    except FileExistsError:
+        return SecretStr(path.read_text(encoding="utf-8").strip())
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+    return SecretStr(path.read_text(encoding="utf-8").strip())
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads."""
+    app = App(settings)
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    reloads: set[asyncio.Task[Reloaded]] = set()
+
+    def hang_up() -> None:
+        task = asyncio.create_task(app.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, over.set)
+        await app.start()
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        await over.wait()
+        log.info("stopping")
+    finally:
+        await app.stop()
+
+
+def run(settings: Settings) -> int:
+    """Serve; returns the exit code: 0 after a signal, 2 when a person must edit something first."""
+    logs.configure(
+        console={"json": False, "console": True}.get(settings.log_format),
+        level=logging.getLevelNamesMapping()[settings.log_level.upper()],
+    )
+    try:
+        asyncio.run(serve(settings))
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("rule_error", where=str(problem))  # noqa: TRY400 - expected, no trace
+        return 2
+    except (StopgapError, OSError) as error:
+        log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
+        return 2
+    return 0
+
+
+__all__ = ["App", "Reloaded", "Store", "bare_context", "build_catalog", "run", "serve"]
