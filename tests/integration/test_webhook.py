@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 from tests.intake import FULL, FakeIntake, FakeTally, alert, notification, serving
 
+from stopgap import webhook
 from stopgap.credential import Credential
 from stopgap.webhook import Limits, Webhook
 
@@ -128,11 +130,36 @@ async def test_a_bad_alert_does_not_cost_the_good_ones_beside_it():
     assert (case.tally.truncated, case.tally.firing, case.tally.resolved) == (3, 1, 1)
 
 
-@pytest.mark.parametrize("error", [FULL, RuntimeError("a defect"), ValueError("another")])
-async def test_whatever_is_our_fault_is_503_so_that_it_is_sent_again(error):
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (FULL, "notification_refused"),
+        (RuntimeError("a defect"), "webhook_fault"),
+        (ValueError("x"), "webhook_fault"),
+    ],
+)
+async def test_whatever_is_our_fault_is_503_so_that_it_is_sent_again(error, event):
     case = Case(error=error)
-    assert (await case.post(notification(alert()))).status == 503
+    with capture_logs() as logged:
+        assert (await case.post(notification(alert()))).status == 503
     assert case.tally.codes == {503: 1}
+    assert [line["event"] for line in logged] == [event]
+
+
+async def test_reading_ten_thousand_alerts_lets_others_run_in_between():
+    turns = 0
+
+    async def turn():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(turn())
+    read = await webhook._read([alert(n) for n in range(10_000)])
+    other.cancel()
+    assert len(read.alerts) == 10_000
+    assert turns >= 5  # measured: 15 to 30
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/webhook", 405), ("POST", "/webhook/", 404)])

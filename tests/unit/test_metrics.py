@@ -47,10 +47,17 @@ def test_a_mitigation_is_counted_and_timed_from_its_opening(metrics):
     assert value(metrics, "mitigation_effective_total", rule="hotel/pms", result="held") == 1
 
 
-def test_only_the_first_act_counts_as_the_answer_to_the_alert(metrics):
-    again = [event(6, K.STEP_UNKNOWN, 4, **STEP), event(7, K.STEP_STARTED, 4, **STEP)]
-    second = [event(8, K.STEP_STARTED, 4, **{**STEP, "step": 1})]
-    play(metrics, [*TIMELINES[HELD], *again, *second])
+@pytest.mark.parametrize(
+    "later",
+    [
+        [event(6, K.STEP_UNKNOWN, 4, **STEP), event(7, K.STEP_STARTED, 4, **STEP)],
+        [event(6, K.STEP_STARTED, 4, **{**STEP, "step": 1})],
+        [event(6, K.STEP_STARTED, 4, **{**STEP, "n": 2})],
+        [event(6, K.STEP_STARTED, 4, **{**STEP, "role": "revert"})],
+    ],
+)
+def test_only_the_first_act_counts_as_the_answer_to_the_alert(metrics, later):
+    play(metrics, [*TIMELINES[HELD], *later])
     assert value(metrics, "alert_to_action_seconds_count") == 1
 
 
