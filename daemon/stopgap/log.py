@@ -144,5 +144,6 @@ def _colours() -> bool:
 
 
 def _dump(entry: Any, **_: Any) -> str:
-    """Write one line of JSON; lone surrogates were escaped before."""
-    return orjson.dumps(entry).decode()
+    """Write one line of JSON, what every line has first; lone surrogates were escaped before."""
+    first = {name: entry.pop(name, None) for name in ("timestamp", "level", "event")}
+    return orjson.dumps({**first, **entry}).decode()

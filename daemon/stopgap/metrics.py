@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -77,6 +84,7 @@ class Metrics:
     def __init__(
         self, actions: Iterable[str] = (), probes: Iterable[str] = (), contacts: Iterable[str] = ()
     ) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's switch is global; nobody asks when a counter was made
         self.registry = CollectorRegistry()
         self._intake()
         self._timeline()

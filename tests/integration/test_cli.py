@@ -174,6 +174,48 @@ def test_a_stopped_daemons_directory_can_be_braked_and_read(tmp_path):
     assert run("incidents", "x", *data).exit_code == 1
 
 
+GOOD = "rules: [{name: a, match: 'alertname=\"X\"', do: [{wait: 1s}]}]\n"
+
+
+def test_check_says_what_is_wrong_where_and_counts(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    said = run("check", str(tmp_path))
+    assert said.exit_code == 0
+    assert said.stdout.splitlines()[-1].startswith("1 rules, 0 problems, ")
+    (tmp_path / "bad.yaml").write_text(GOOD.replace("wait", "weight"))
+    said = run("check", str(tmp_path))
+    assert said.exit_code == 2
+    assert f"{tmp_path}/bad.yaml:1:" in said.stdout
+    told = json.loads(run("check", "--json", str(tmp_path)).stdout)
+    assert any("weight" in problem["text"] + problem["key"] for problem in told["problems"])
+
+
+@pytest.mark.parametrize("args", [["--var", "nonsense"], ["--vars", "nowhere.yaml"]])
+def test_check_with_vars_that_cannot_be_read_is_exit_2(args, tmp_path):
+    said = run("check", str(tmp_path), *args)
+    assert said.exit_code == 2
+    assert len(said.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "flag", [["--mode", "yolo"], ["--listen", "0.0.0.0:80"], ["--prometheus", "nowhere"]]
+)
+def test_serve_with_wrong_settings_says_so_and_starts_nothing(flag):
+    said = run("serve", *flag)
+    assert said.exit_code == 2
+    assert said.stderr.startswith("stopgap: ")
+
+
+def test_actions_are_listed_and_explained():
+    said = run("actions")
+    assert said.exit_code == 0
+    assert max(map(len, said.stdout.splitlines())) <= 80
+    names = {(row["kind"], row["name"]) for row in json.loads(run("actions", "--json").stdout)}
+    assert {("action", "flag"), ("probe", "promql")} <= names
+    assert "```yaml" in run("actions", "flag").stdout
+    assert run("actions", "nonsense").exit_code == 1
+
+
 def test_an_id_may_be_abbreviated_from_either_end():
     assert only([HELD, OPEN, CLOSED], "cccccc") == CLOSED
     assert only([HELD, OPEN, CLOSED], "inc-20261120") == CLOSED

@@ -159,7 +159,7 @@ async def test_reading_ten_thousand_alerts_lets_others_run_in_between():
     read = await webhook._read([alert(n) for n in range(10_000)])
     other.cancel()
     assert len(read.alerts) == 10_000
-    assert turns >= 5  # measured: 15 to 30
+    assert turns >= 3  # measured: 15 to 30
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/webhook", 405), ("POST", "/webhook/", 404)])

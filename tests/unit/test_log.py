@@ -33,6 +33,7 @@ def test_each_event_of_a_timeline_is_one_line(written):
     told = lines(written)
     assert [line["event"] for line in told] == [event.kind for event in TIMELINES[HELD]]
     assert {line["incident"] for line in told} == {HELD}
+    assert list(told[0])[:3] == ["timestamp", "level", "event"]
     assert told[3] | {"rule": "hotel/pms", "action": "flag", "seconds": 0.25, "level": "info"} == told[3]
 
 

@@ -198,3 +198,4 @@ def test_promtool_finds_nothing_to_say(metrics):
         ["promtool", "check", "metrics"], input=metrics.render(), capture_output=True, timeout=30, check=False
     )
     assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
+    assert b"_created" not in metrics.render()

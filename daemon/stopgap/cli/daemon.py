@@ -26,6 +26,8 @@ def settings(**given: Any) -> Any:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
         fail(clean("; ".join(lines)), WRONG_USAGE)
+    except ValueError as error:  # the file of a secret
+        fail(clean(error), WRONG_USAGE)
 
 
 def serve(

@@ -125,9 +125,14 @@ _REASONS = ("outcome", "cause", "reason", "verdict", "detail", "text", "why", "u
 
 def _words(line: dict[str, Any]) -> str:
     """Say a timeline event in words, most telling first."""
-    words = [str(line[key]) for key in (*_NAMES, *_REASONS) if line.get(key)]
+    said = dict(line)
+    if said.get("text"):
+        said.pop("action", None)  # the text names it
+    words = [str(said[key]) for key in (*_NAMES, *_REASONS) if said.get(key)]
     if line.get("role") in ("revert", "reactivate"):
         words.insert(0, f"({line['role']})")
+    if line.get("verified") is False:
+        words.append("not verified")
     if "seconds" in line:
         words.append(f"{float(line['seconds']):.2f} s")
     words += [f"by {line['by']}"] if line.get("by") else []
