@@ -1,0 +1,165 @@
+"""Servers: the processes that are measured, and what the kernel and their own metrics say about them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.bench.bodies import TOKEN
+
+START = 60.0  # seconds that a server may take until it is ready
+SETTLED = 30.0  # seconds that a daemon may go on writing after the last answer
+STOP = 40.0  # seconds that it may take to end
+_TICK = os.sysconf("SC_CLK_TCK")
+_SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+class NotMeasured(RuntimeError):  # noqa: N818 - it says what happened to the row
+    """A server or the load did not do what it should, so there is nothing to compare."""
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """One process that listens on a port; `ready_after` is how long it took from its start until it was ready."""
+
+    def __init__(self, arguments: list[str], port: int, log: Path) -> None:
+        self.port = port
+        self.log = log
+        began = time.perf_counter()
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+            )
+        self._await_ready(began + START)
+        self.ready_after = time.perf_counter() - began
+
+    def _await_ready(self, until: float) -> None:
+        while time.perf_counter() < until:
+            if self.process.poll() is not None:
+                break
+            try:
+                self.get("/-/ready")
+            except OSError:  # not listening, or not ready yet
+                time.sleep(0.01)
+            else:
+                return
+        self.stop()
+        raise NotMeasured(
+            f"{self.process.args} is not ready:\n" + self.log.read_text(errors="replace")[-2000:]
+        )
+
+    def get(self, path: str) -> str:
+        """Ask for a page. Raises OSError for anything but 200."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def stop(self) -> None:
+        """End the process: asked first, then forced."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    # --- what it costs ---
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the processor time of all its threads so far (proc(5): utime and stime)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICK
+
+    @property
+    def rss_mb(self) -> float:
+        """Return its resident memory in megabytes (10^6 bytes)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
+
+    def settle(self) -> float:
+        """Wait until nothing is left to do after the last answer; returns the seconds that took."""
+        return 0.0
+
+
+class Daemon(Server):
+    """A Stopgap."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return its samples by name with labels."""
+        found = _SAMPLE.findall(self.get("/metrics"))
+        return {f"{name}{{{labels}}}" if labels else name: float(value) for name, labels, value in found}
+
+    @property
+    def live(self) -> int:
+        """Return how many incidents are open."""
+        return int(sum(n for name, n in self.metrics().items() if name.startswith("stopgap_incidents{")))
+
+    def settle(self) -> float:
+        """Wait until it writes nothing any more (bounded); returns the seconds that took."""
+        began = time.perf_counter()
+        before, still_since = -1.0, began
+        while time.perf_counter() - began < SETTLED:
+            now = self.metrics().get("stopgap_journal_batch_size_count", 0.0)
+            if now != before:
+                before, still_since = now, time.perf_counter()
+            elif time.perf_counter() - still_since > 0.5:
+                break
+            time.sleep(0.1)
+        return still_since - began
+
+
+def bare(log: Path) -> Server:
+    """Start the server that everything is compared with."""
+    port = free_port()
+    return Server(["tests.bench.bare", str(port)], port, log)
+
+
+def stopgap(rules: Path, data: Path) -> Daemon:
+    """Start a daemon as an operator does."""
+    port = free_port()
+    arguments = ["stopgap", "serve", "--rules", str(rules), "--data", str(data)]
+    return Daemon([*arguments, "--listen", f"127.0.0.1:{port}"], port, data.parent / f"{data.name}.log")
+
+
+def load(task: str, port: int, **more: Any) -> dict[str, Any]:
+    """Run one task in a load process of its own, and return what it measured."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.load"],
+        input=orjson.dumps({"task": task, "port": port, **more}),
+        capture_output=True,
+        timeout=90,
+        env=environment(),
+        check=False,
+    )
+    if done.returncode:
+        raise NotMeasured(f"the load failed ({task}): {done.stderr.decode(errors='replace')[-2000:]}")
+    result: dict[str, Any] = orjson.loads(done.stdout)
+    return result
+
+
+def environment() -> dict[str, str]:
+    """Return a clean environment: nothing of the caller's settings may change what is measured."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    own = {"STOPGAP_WEBHOOK_TOKEN": TOKEN}
+    return {name: os.environ[name] for name in kept if name in os.environ} | own
