@@ -33,6 +33,7 @@ from stopgap.transitions import apply, fold, resume
 log = structlog.get_logger(__name__)
 
 SLICE = 200  # alerts between two breaths of the event loop
+BREATH = 0.005  # seconds of deciding between two breaths of the event loop
 REMEMBERED = 20_000  # alerts whose rules and targets are kept at hand
 AFTER_STORE_ERROR = timedelta(seconds=1)
 AFTER_SURPRISE = timedelta(seconds=30)
@@ -88,7 +89,7 @@ class Engine:
         self._timers = Timers(clock, self._touch)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._acting: set[str] = set()
-        self._dirty: set[str] = set()
+        self._dirty: dict[str, None] = {}
         self._stopping = False
         self._performer = Performer(journal, catalog, clock, lambda: self.rulebook.secrets, self._asked)
 
@@ -269,20 +270,27 @@ class Engine:
     def _touch(self, identifier: str) -> None:
         if not self._dirty:
             asyncio.get_running_loop().call_soon(self._advance_dirty)
-        self._dirty.add(identifier)
+        self._dirty[identifier] = None
 
     def _touch_all(self) -> None:
         for identifier in self.incidents:
             self._touch(identifier)
 
     def _advance_dirty(self) -> None:
-        dirty, self._dirty = self._dirty, set()
-        for identifier in dirty:
+        """Decide for what changed, first come first served, and let the event loop breathe in between."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + BREATH
+        while self._dirty:
+            identifier = next(iter(self._dirty))
+            del self._dirty[identifier]
             try:
                 self._advance(identifier)
             except Exception:  # border: decision. A fault in one incident must not stop the others
                 log.exception("decision_fault", incident=identifier)
                 self._timers.set(identifier, self._clock.now() + AFTER_SURPRISE)
+            if loop.time() >= end and self._dirty:
+                loop.call_soon(self._advance_dirty)
+                return
 
     def _advance(self, identifier: str) -> None:
         state = self.incidents.get(identifier)
