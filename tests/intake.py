@@ -94,7 +94,7 @@ async def serving(*mounts, **server):
     app = web.Application()
     for mount in mounts:
         mount(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, **{**SERVER, **server})
+    runner = web.AppRunner(app, shutdown_timeout=1.0, **{**SERVER, **server})
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -18,7 +18,7 @@ class BodyRefused(Exception):  # noqa: N818 - named for what happened; it is alw
         super().__init__(text)
 
 
-SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False}
+SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False, "access_log": None}
 """How every server is started (`web.AppRunner(app, **SERVER)`): nothing inflates unasked, no work ends when a client leaves."""
 
 TOO_LARGE = "the body is larger than the limit"

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import io
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -231,13 +232,13 @@ async def test_ten_thousand_alerts_in_one_body_do_not_stall_the_loop():
     case = Case()
     body = notification(*(alert(n) for n in range(10_000)))
     assert len(body) > 4_000_000
-    loop, lags = asyncio.get_running_loop(), []
+    lags = []
 
     async def watch():
         while True:
-            before = loop.time()
-            await asyncio.sleep(0.002)
-            lags.append(loop.time() - before - 0.002)
+            before = time.process_time()  # not the wall's: other processes may have the core meanwhile
+            await asyncio.sleep(0.001)
+            lags.append(time.process_time() - before)
 
     async with serving(case.mount) as (url, session):
         watcher = asyncio.create_task(watch())
@@ -245,4 +246,4 @@ async def test_ten_thousand_alerts_in_one_body_do_not_stall_the_loop():
             assert answer.status == 200
         watcher.cancel()
     assert len(case.intake.alerts) == 10_000
-    assert max(lags) < 0.25  # measured: 0.05; another process may have had the core meanwhile
+    assert max(lags) < 0.25  # seconds of work without a breath; measured: 0.05
