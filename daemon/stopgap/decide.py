@@ -6,7 +6,7 @@ the incident, so an act that is `started` here is one whose outcome a crash or a
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from stopgap.asking import VERIFY_EVERY, Asked, lease_move, probes_of, proof_at, recovery_due
 from stopgap.guard import Reason
@@ -155,6 +155,8 @@ def _wanted(case: Case, ref: Ref) -> Move | None:
             return Act(ref, step.n)
         case StepStatus.FAILED:
             return _failed(case, ref, step)
+        case _:
+            assert_never(step.status)
 
 
 def _failed(case: Case, ref: Ref, step: StepState) -> Move:

@@ -143,3 +143,13 @@ def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
     return replace(
         state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven, reason=reason
     )
+
+
+def mermaid() -> str:
+    """Draw the table as a Mermaid state diagram: one arrow from phase to phase, with all that leads along it."""
+    arrows: dict[tuple[Phase, Phase], list[str]] = {}
+    for arc in ARCS:
+        label = f"{arc.event} ({arc.words})" if arc.words else str(arc.event)
+        arrows.setdefault((arc.source, arc.to), []).append(label)
+    drawn = [f"    {source} --> {to}: {', '.join(labels)}" for (source, to), labels in arrows.items()]
+    return "\n".join(["stateDiagram-v2", "    [*] --> open: opened", *drawn, "    closed --> [*]"])
