@@ -27,7 +27,6 @@ from stopgap.moves import Act, Ask, Circumstances, Settle, Start, TakeBack, Wait
 from stopgap.rule import Limits, Mode, OnFailure
 from stopgap.transitions import resume
 
-
 REVERT, REACTIVATE = Ref(0, Role.REVERT, 0), Ref(0, Role.REACTIVATE, 0)
 MINUTE = timedelta(minutes=1)
 
