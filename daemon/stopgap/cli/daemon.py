@@ -55,8 +55,12 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="One round, then end: 0 only if all went back.")
     ] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Put all files into this empty directory, and leave them."),
+    ] = None,
 ) -> None:
     """Break a small hotel and watch it be mitigated and taken back."""
     from stopgap.demo import show
 
-    raise typer.Exit(show.run(once=once))
+    raise typer.Exit(show.run(once=once, keep=keep))

@@ -181,7 +181,7 @@ class Lab:
             "cooldown": "1s",
             "settle": "500ms",
             "within": "20s",
-            "scraped": "3s",
+            "scraped": "2s",
             "windowed": "7s",
             "windowed_within": "30s",
             "every": "500ms",

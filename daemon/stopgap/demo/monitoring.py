@@ -7,6 +7,7 @@ from pathlib import Path
 
 SCRAPE_EVERY = "1s"
 WINDOW = "5s"
+GROUP_INTERVAL = 8  # seconds between two notifications of a group: more than a mitigation takes here
 
 _FOR = re.compile(r"^(\s*for:\s*)\S+", re.MULTILINE)
 _RANGE = re.compile(r"\[\d+(?:ms|[smhdw])\]")
@@ -41,7 +42,7 @@ def prometheus_yml(targets: Mapping[str, str], alertmanager: str) -> str:
 
 
 def alertmanager_yml(webhook: str, token_file: Path) -> str:
-    """Return `alertmanager.yml` (JSON is YAML) that posts to `webhook` at once, again every 2 s on news and every 30 s without."""
+    """Return `alertmanager.yml` (JSON is YAML) that posts to `webhook` at once, again every 8 s on news, every 30 s without."""
     authorization = {"type": "Bearer", "credentials_file": str(token_file)}
     receiver = {"url": webhook, "send_resolved": True, "http_config": {"authorization": authorization}}
     return json.dumps(
@@ -50,7 +51,7 @@ def alertmanager_yml(webhook: str, token_file: Path) -> str:
                 "receiver": "stopgap",
                 "group_by": ["alertname", "job"],
                 "group_wait": "0s",
-                "group_interval": "2s",
+                "group_interval": f"{GROUP_INTERVAL}s",
                 "repeat_interval": "30s",
             },
             "receivers": [{"name": "stopgap", "webhook_configs": [receiver]}],

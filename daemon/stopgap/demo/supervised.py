@@ -54,7 +54,7 @@ class Supervised:
         """Write the configuration and start."""
         self.configuration.write_text(self._ini(), encoding="utf-8")
         self._process = await asyncio.create_subprocess_exec(
-            *_leash(),
+            *leash(),
             *(sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.configuration)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -148,7 +148,7 @@ serverurl=unix://{here}/supervisor.sock
         return head + "".join(self._section(program) for program in self.programs)
 
     def _section(self, program: Program) -> str:
-        command = shlex.join((*_leash(), *program.argv)).replace("%", "%%")
+        command = shlex.join((*leash(), *program.argv)).replace("%", "%%")
         here = str(self.directory).replace("%", "%%")
         return f"""
 [program:{program.name}]
@@ -166,7 +166,8 @@ stdout_logfile_backups=0
 """
 
 
-def _leash() -> tuple[str, ...]:
+def leash() -> tuple[str, ...]:
+    """Return the words before a command that make the kernel end it when its parent dies; none where that cannot be."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "SIGTERM", "--") if setpriv and sys.platform == "linux" else ()
 

@@ -19,6 +19,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from stopgap.alert import fingerprint
+from stopgap.demo.monitoring import GROUP_INTERVAL
 
 _EVERY = 1.0
 _SAMPLES = 6  # rates are taken over the last five seconds
@@ -173,6 +174,8 @@ class Understudy:
                 self._since[alert] = _now_text()
         due = {alert: "firing" for alert in self._since if now - self._told.get(alert, -_REPEAT) >= _REPEAT}
         for alert, status in {**due, **changed}.items():
+            if status == "resolved" and now - self._told.get(alert, -_REPEAT) < GROUP_INTERVAL:
+                continue
             if await self.notify(session, self.notification(alert, status)):
                 self._told[alert] = now
                 if status == "resolved":
