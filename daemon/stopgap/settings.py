@@ -13,12 +13,12 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from stopgap.config import read_vars
+from stopgap.errors import ConfigError
 from stopgap.rule import Mode
 
-LONGEST_FILE = 64 * 1024  # bytes of a secret or of a vars file
+LONGEST_FILE = 64 * 1024  # characters of a secret
 _VAR = re.compile(r"(?P<name>(?:[A-Za-z0-9_.-]+/)?[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)", re.DOTALL)
 
 Listed = NoDecode  # pydantic-settings would read JSON
@@ -34,11 +34,14 @@ class SecretFiles(PydanticBaseSettingsSource):
             return None, field_name, False
         try:
             with Path(path).open(encoding="utf-8") as file:
-                text = file.read(LONGEST_FILE).rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path} cannot be read: {error}") from None
-        if not text:
-            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path} is empty")
+                text = file.read(LONGEST_FILE + 1).rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path} is not text") from None
+        except OSError as error:
+            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path}: {error.strerror}") from None
+        if not text or len(text) > LONGEST_FILE:
+            wrong = "is larger than 64 KiB" if text else "is empty"
+            raise ValueError(f"STOPGAP_{field_name.upper()}_FILE: {path} {wrong}")
         return text, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the files of secrets."""
+        """Rank flags over the environment, and that over the files of secrets."""
         return init_settings, env_settings, SecretFiles(settings_cls)
 
     @field_validator("alertmanager", "vars", "var", "hosts", mode="before")
@@ -153,18 +156,10 @@ class Settings(BaseSettings):
 
 
 def _vars_in(path: Path) -> dict[str, str]:
-    """Read a vars file: a mapping of names to scalars, whose characters are kept."""
     try:
-        with path.open(encoding="utf-8") as file:
-            node = YAML(typ="safe", pure=True).compose(file.read(LONGEST_FILE))
-    except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
-        raise ValueError(f"--vars {path} cannot be read: {str(error)[:200]}") from None
-    pairs = [] if node is None else node.value
-    if not isinstance(pairs, list) or not all(
-        isinstance(pair, tuple) and isinstance(pair[1].value, str) for pair in pairs
-    ):
-        raise ValueError(f"--vars {path}: write one NAME: VALUE a line")
-    return {str(key.value): value.value for key, value in pairs}
+        return read_vars(path)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -38,8 +38,10 @@ def complain(
     skip: Callable[[Path], bool] = lambda _: False,
 ) -> None:
     """Tell each error once for its place, except where `skip` says that only an alert will show what stands there."""
+    errors = wrong.errors(include_url=False)
+    extras = {tuple(error["loc"]) for error in errors if error["type"] == "extra_forbidden"}
     told: set[Path] = set()
-    for error in wrong.errors(include_url=False):
+    for error in errors:
         path = tuple(step for step in error["loc"] if not _is_branch(step))
         if path in told or skip(path):
             continue
@@ -47,11 +49,16 @@ def complain(
         if error["type"] == "extra_forbidden":
             text, hint = unknown_key(str(path[-1]), _at(model, path[:-1]))
             tell.error((*at, *path), text, hint, at_key=True)
-        elif error["type"] == "missing":
-            tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it")
-        else:
+        elif error["type"] != "missing":
             text, hint = _said(error)
             tell.error((*at, *path), text[:_LONGEST], hint)
+        elif not any(_means(each, path) for each in extras):
+            tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it")
+
+
+def _means(extra: Path, missing: Path) -> bool:
+    """Tell whether a key that nobody knows is the missing one, misspelt: then one complaint is enough."""
+    return extra[:-1] == missing[:-1] and did_you_mean(str(extra[-1]), [str(missing[-1])]).startswith("did")
 
 
 def unknown_key(word: str, model: type[BaseModel] | None) -> tuple[str, str]:

@@ -60,7 +60,10 @@ def load(
     vars: Mapping[str, str] | None = None,  # noqa: A002 - the word of the rules
     environ: Mapping[str, str],
 ) -> Loaded:
-    """Load a directory of packs, one pack, or one file. `vars` (by name, or `pack/name`) outrank the files'. Raises ConfigError with all problems."""
+    """Load a directory of packs, one pack, or one file. Raises ConfigError with all problems.
+
+    `vars`, by name or by `pack/name`, outrank those of the files.
+    """
     findings = Findings()
     loader = _Loader(catalog, vars or {}, environ, findings)
     loader.site(source.site_of(directory))
