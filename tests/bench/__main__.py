@@ -44,6 +44,12 @@ def run(directory: Path, rounds: int, alerts: int) -> list[Row]:
     return rows
 
 
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     """Measure, print, write; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
@@ -59,17 +65,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as name:
         directory = Path(name)
         on = machine(directory)
-        print(
+        say(
             f"{on['cores']} cores of {on['cpu']}, {on['python']}, {on['filesystem']}, "
-            f"fsync {on['fsync_ms']} ms, load {on['load_before']:.1f}",
-            flush=True,
+            f"fsync {on['fsync_ms']} ms, load {on['load_before']:.1f}"
         )
         try:
             rows = run(directory, options.rounds, options.alerts)
         except (servers.NotMeasured, OSError, TimeoutError) as error:
-            print(f"could not measure: {error}", file=sys.stderr)
+            say(f"could not measure: {error}")
             return 1
-    print(table(rows))
+    say(table(rows))
     path = options.out / f"bench-{began_at:%Y-%m-%d}.json"
     took = (datetime.now(UTC) - began_at).total_seconds()
     written = {
@@ -79,7 +84,7 @@ def main() -> int:
         "rows": [r.as_json() for r in rows],
     }
     path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    print(f"{took:.0f} s; everything measured stands in {path}")
+    say(f"{took:.0f} s; everything measured stands in {path}")
     return 0
 
 

@@ -12,7 +12,6 @@ from itertools import cycle
 from typing import Any
 
 import orjson
-
 from tests.bench.bodies import notification, post
 
 CONNECTIONS = 32

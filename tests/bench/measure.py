@@ -14,6 +14,8 @@ KNOWN_ALERTS = 100
 FASTER = 12  # times as many new alerts for the bare handler, so that its runs are about as long
 MANY = 10_000  # alerts, incidents, rules
 
+CROWD = "  10 000 rules, against 10"
+
 
 class Flood:
     """Throughput of several servers under the same load, in alternating rounds."""
@@ -60,39 +62,40 @@ class Flood:
 
     def row(self, title: str, name: str, against: str, goal: Goal) -> Row:
         """Compare rates: the median of the rounds' ratios, in which a slow moment of the machine hits both sides."""
-        ratios = [self._ratio(own, other) for own, other in self._pairs(name, against)]
-        detail = {name: self.runs[name], against: self.runs[against], "ratios": ratios}
-        ratio = statistics.median(ratios)
-        return Row(title, self.per_second(name), "/s", self.per_second(against), ratio, goal, detail)
+        return self._row(title, (name, against), self._ratios("per_second", name, against), goal)
 
     def cost_row(self, title: str, name: str, against: str, goal: Goal) -> Row:
-        """Compare what one request costs: the rate of the other by one's own."""
-        ratios = [self._ratio(other, own) for own, other in self._pairs(name, against)]
-        detail = {name: self.runs[name], against: self.runs[against], "ratios": ratios}
+        """Compare what one request costs: the other's rate by one's own."""
+        return self._row(title, (name, against), self._ratios("per_second", against, name), goal)
+
+    def cpu_row(self, title: str, name: str, against: str) -> Row:
+        """Compare the processor time of one request, which neighbours on the machine change least."""
+        own, other = (
+            statistics.median(run["cpu_us_each"] for run in self.runs[which]) for which in (name, against)
+        )
+        return Row(title, own, "us", other, other / own)
+
+    def _row(self, title: str, subjects: tuple[str, str], ratios: list[float], goal: Goal) -> Row:
+        own, other = subjects
+        detail = {own: self.runs[own], other: self.runs[other], "ratios": ratios}
         ratio = statistics.median(ratios)
-        return Row(title, self.per_second(name), "/s", self.per_second(against), ratio, goal, detail)
+        return Row(title, self.per_second(own), "/s", self.per_second(other), ratio, goal, detail)
 
-    def _pairs(self, name: str, against: str) -> Iterator[tuple[dict[str, float], dict[str, float]]]:
-        return zip(self.runs[name], self.runs[against], strict=True)
-
-    @staticmethod
-    def _ratio(one: dict[str, float], other: dict[str, float]) -> float:
-        return one["per_second"] / other["per_second"]
+    def _ratios(self, measure: str, above: str, below: str) -> list[float]:
+        pairs = zip(self.runs[above], self.runs[below], strict=True)
+        return [one[measure] / other[measure] for one, other in pairs]
 
 
 def repeats(plain: Server, few: Daemon, many: Daemon, rounds: int) -> list[Row]:
     """Measure repeats of known alerts, with few rules and with many."""
     subjects = {"bare": (plain, KNOWN), "few rules": (few, KNOWN), "many rules": (many, KNOWN)}
-    once = Flood(subjects, first=0, distinct=KNOWN_ALERTS, again=True, seconds=0.2).rounds(
-        1
-    )  # makes them known
-    assert once.runs
-    flood = Flood(subjects, first=0, distinct=KNOWN_ALERTS, again=True, seconds=1.5).rounds(rounds)
+    task = {"first": 0, "distinct": KNOWN_ALERTS, "again": True}
+    Flood(subjects, seconds=0.2, **task).rounds(1)  # makes them known
+    flood = Flood(subjects, seconds=1.5, **task).rounds(rounds)
     return [
         flood.row("repeats of a known alert", "few rules", "bare", Goal(Sense.AT_LEAST, 0.5)),
-        flood.cost_row(
-            "  with 10 000 rules, against 10", "many rules", "few rules", Goal(Sense.AT_MOST, 1.3)
-        ),
+        flood.cpu_row("  processor time of one", "few rules", "bare"),
+        flood.cost_row(CROWD, "many rules", "few rules", Goal(Sense.AT_MOST, 1.3)),
     ]
 
 
@@ -108,10 +111,10 @@ def news(plain: Server, few: Daemon, many: Daemon, rounds: int) -> list[Row]:
     goal = Goal(Sense.AT_LEAST, 0.2)
     return [
         flood.row("new incidents, durable", "few rules", "bare", goal),
+        flood.cpu_row("  processor time of one", "few rules", "bare"),
+        flood.cost_row(CROWD, "many rules", "few rules", Goal(Sense.AT_MOST, 1.3)),
         flood.row("new incidents, rule in shadow", "shadow", "bare", goal),
-        flood.cost_row(
-            "new incidents, 10 000 rules against 10", "many rules", "few rules", Goal(Sense.AT_MOST, 1.3)
-        ),
+        flood.cpu_row("  processor time of one", "shadow", "bare"),
     ]
 
 
@@ -133,7 +136,7 @@ def latency(server: Daemon, sink: int, alerts: int) -> list[Row]:
         Row("  p99", percentile(to_action, 0.99), "ms", goal=Goal(Sense.BELOW, 10, " ms"), detail=detail),
         Row("  worst", max(to_action), "ms"),
         Row("  to the answer: p50", percentile(to_ack, 0.5), "ms"),
-        Row("  own metric, to the step's start: mean", inside, "ms"),
+        Row("  own metric, to step's start: mean", inside, "ms"),
     ]
 
 
@@ -154,7 +157,7 @@ def large(plain: Server, rules: Path, data: Path) -> list[Row]:
             raise NotMeasured(f"{server.live} incidents are live after the restart")
         rows.append(
             Row(
-                "restart with 10 000 incidents: ready",
+                "ready again with 10 000 incidents",
                 server.ready_after,
                 "s",
                 cold,
@@ -185,7 +188,7 @@ def _bodies(plain: Server, server: Daemon) -> list[Row]:
                 title, own["seconds"], "s", other["seconds"], own["seconds"] / other["seconds"], detail=detail
             ),
             Row(
-                "  worst answer of /-/healthy meanwhile",
+                "  worst answer of /-/healthy then",
                 stall,
                 "ms",
                 other["worst_delay"] * 1000,

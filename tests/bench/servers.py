@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-
 from tests.bench.bodies import TOKEN
 
 START = 60.0  # seconds that a server may take until it is ready
