@@ -1,5 +1,6 @@
 """Loading a directory of packs: what is taken, what is merged, what is refused."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,7 +75,7 @@ mode: shadow
 recovered: [{promql: up, is: "== 1"}]
 ladder:
   - name: first
-    do: [{flag: {at: "env:///x", set: {A: 010}}, timeout: 1m, retries: 2, optional: true, title: flip}]
+    do: [{flag: {at: "env:///x", set: {A: 0.50, B: true}}, timeout: 1m, retries: 2, optional: true, title: flip}]
     activate: [{restart: "systemd://api"}]
     verify: [{http: {url: "http://api"}, after: 1s, within: 30s, for: 2s, every: 500ms, timeout: 3s}]
     on_failure: keep
@@ -92,7 +93,12 @@ escalate: [{when: mitigated, notify: default}]
     assert (one.per, one.summary, one.mode) == (("instance",), "why", Mode.SHADOW)
     assert one.recovered[0].params == {"query": "up", "is": "== 1"}
     assert one.recovered[0].after == timedelta(seconds=30)
-    assert (step.params["set"], step.retries, step.optional, step.title) == ({"A": "010"}, 2, True, "flip")
+    assert (step.params["set"], step.retries, step.optional, step.title) == (
+        {"A": "0.50", "B": "true"},
+        2,
+        True,
+        "flip",
+    )
     assert (rung.on_failure, rung.on_resolve) == (OnFailure.KEEP, OnFailure.KEEP)
     assert (probe.after, probe.for_, probe.every) == (
         timedelta(seconds=1),
@@ -171,6 +177,8 @@ def test_the_index_finds_a_rule_by_the_matchers_of_pack_and_rule(tmp_path):
     loaded = read(tmp_path, {"p/pack.yaml": 'name: p\nmatch: job="api"', "p/a.yaml": SMALLEST})
     assert loaded.index.find({"alertname": "Down", "job": "api"}) == loaded.rules
     assert loaded.index.find({"alertname": "Down"}) == ()
+    assert loaded.rulebook.rules == {"p/one": loaded.rules[0]}
+    assert loaded.rulebook.versions() == loaded.documents
 
 
 def test_a_directory_without_rules_is_a_mistake(tmp_path):
@@ -220,6 +228,28 @@ def test_two_packs_of_one_name_and_two_rules_of_one_name_are_refused(tmp_path):
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_said(tmp_path, files, said):
     assert any(said in each for each in problems(tmp_path, files))
+
+
+def test_counts_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("stopgap.config.source.MOST_FILES", 1)
+    assert problems(tmp_path, {"a.yaml": SMALLEST, "b.yaml": SMALLEST}) == [
+        f"{tmp_path}:1:1: 2 files, more than 1, put more rules into one file"
+    ]
+    monkeypatch.undo()
+    monkeypatch.setattr(sys.modules["stopgap.config.load"], "MOST_RULES", 1)
+    assert problems(tmp_path, {}) == [f"{tmp_path}:1:1: more than 1 rules"]
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+    write(tmp_path, {"p/pack.yaml": "name: p", "p/a.yaml": SMALLEST})
+
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, CATALOG, environ={})
+    assert {problem.text for problem in caught.value.problems} == {"cannot be read: Permission denied"}
 
 
 def test_bytes_that_are_no_text_are_said_with_their_place(tmp_path):
@@ -280,6 +310,12 @@ def test_all_problems_of_all_files_are_said_at_once_in_order(tmp_path):
         ("do: [{wait: 1s}]\nescalate: [{after: 15m, notify: default}]", "this version does not have `after` (escalation by time)"),
         ("do: [{wait: 1s}]\nescalate: [{when: closed, notify: []}]", "escalate[0].notify: nothing stands here"),
         ("do: [{notify: {contact: nobody, body: x}}]", "no contact is called `nobody`"),
+        ("do: [{wait: 1s}]\nsummary: true", "rules[0].summary: `true` is true or false, not a text"),
+        ("do: [{wait: 1s}]\nsummary:", "rules[0].summary: nothing stands here, write a text"),
+        ("do: [{flag: [x]}]", "rules[0].do[0].flag: a list is not a table"),
+        ("do: [{restart: , title: x}]", "rules[0].do[0].restart: `at` is missing"),
+        ("recovered: x\ndo: [{wait: 1s}]", "rules[0].recovered: `x` is not a list"),
+        ("do: [{wait: 1s}]\nguard: x", "rules[0].guard: `x` is not a table"),
         ("do: [{wait: 1s}]\nyield_to: [x]", "this version does not have `yield_to` (yielding)"),
         ("ladder: [{name: x, do: [{wait: 1s}], only_if: []}]", "this version does not have `only_if` (preconditions)"),
         ("ladder: [x]", "ladder[0]: `x` is not a table"),
@@ -343,6 +379,7 @@ def test_a_given_var_that_no_rule_has_is_a_warning(tmp_path):
         ("do: [{wait: 1s}]\nsummary: '{{ labels.x }}'", "rules[0].summary: only vars can stand here"),
         ("do: [{wait: 1s}]\nhold: '{{ labels.x }}'", "rules[0].hold"),
         ("do: [{wait: 1s}]\ntarget: '{{ annotations.x }}'", "annotations.x cannot stand here, use labels or vars"),
+        ("do: [{wait: '{{ vars.at | int }}s'}]", "rules[0].do[0].wait: vars.at is not a whole number, change `at` in `vars`"),
         ("do: [{wait: 1s}]\nhold: '{{ vars.at }}'", "'systemd://api' is not a duration"),
         ("do: [{scale: {at: '{{ vars.at }}', count: '{{ labels.n | int }}', max: 3}}]", "unknown key `max`"),
     ],
@@ -376,6 +413,8 @@ def test_a_secret_is_read_from_the_environment_or_from_a_file_and_never_shown(tm
         ({}, "the secret `key` is not set, set STOPGAP_SECRET_KEY, or STOPGAP_SECRET_KEY_FILE"),
         ({"STOPGAP_SECRET_KEY_FILE": "/nonexistent"}, "the secret `key` cannot be read: No such file"),
         ({"STOPGAP_SECRET_KEY_FILE": "/dev/null"}, "the secret `key` is an empty file"),
+        ({"STOPGAP_SECRET_KEY_FILE": "/dev/zero"}, "the secret `key` is a file larger than 64 KiB"),
+        ({"STOPGAP_SECRET_KEY_FILE": sys.executable}, "the secret `key` is not text"),
     ],
 )
 def test_a_missing_secret_is_an_error_that_names_its_variable(tmp_path, environ, said):

@@ -157,8 +157,8 @@ _NO_SECRETS = frozenset({*_SPOKEN} - {"string_pattern_mismatch", "too_short", "s
 
 
 def _shown(found: Any) -> str:
-    if isinstance(found, bool | None):
-        return {True: "`true`", False: "`false`"}.get(found, "nothing") if found is not None else "nothing"
+    if found is None or isinstance(found, bool):
+        return "nothing" if found is None else f"`{str(found).lower()}`"
     if isinstance(found, dict):
         return "a table"
     return "a list" if isinstance(found, list | tuple) else f"`{str(found)[:60]}`"

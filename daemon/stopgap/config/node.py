@@ -1,7 +1,7 @@
 """Node: a value of a YAML file together with where it stands, so that what is found wrong later can still be pointed at."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,15 +117,3 @@ def table(mark: Mark, inner: Mapping[str, Node], keys: Mapping[str, Mark] | None
 def text(mark: Mark, characters: str) -> Node:
     """Make a scalar that no file holds."""
     return Node(mark, characters, characters)
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """Go through all scalars."""
-    if node.table is not None:
-        for inner in node.table.values():
-            yield from walk(inner)
-    elif node.items is not None:
-        for inner in node.items:
-            yield from walk(inner)
-    else:
-        yield node
