@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from tests.memory_journal import MemoryJournal
+
 from stopgap.action import Danger, Moment, Params, Restored, Reverted, Settled
 from stopgap.alert import Alert
 from stopgap.catalog import Catalog
@@ -17,7 +19,6 @@ from stopgap.orders import Orders
 from stopgap.probe import Finding, Verdict
 from stopgap.rule import Limits, Mode, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.rulebook import Rulebook
-from tests.memory_journal import MemoryJournal
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-KICK = '''
+KICK = """
 import os, pathlib, signal, sys
 folder = pathlib.Path(sys.argv[1])
 log, knife = folder / "effects.log", folder / "knife"
@@ -31,7 +31,7 @@ with log.open("a") as out:
 if knife.exists() and knife.read_text() in os.environ["STOPGAP_IDEMPOTENCY_KEY"]:
     knife.unlink()
     os.kill(os.getppid(), signal.SIGKILL)
-'''
+"""
 
 RULES = """
 rules:
@@ -102,7 +102,11 @@ class Shop:
             raise AssertionError("one daemon is alive")
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        environ = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
+        environ = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
+            if name in os.environ
+        }
         environ |= {
             "STOPGAP_RULES": str(self.folder / "rules"),
             "STOPGAP_DATA": str(self.folder / "data"),
@@ -119,7 +123,7 @@ class Shop:
                 return
             try:
                 async with self._session.get(f"{self.url}/-/healthy") as answer:
-                    if answer.status == 200:  # noqa: PLR2004
+                    if answer.status == 200:
                         return
             except aiohttp.ClientError:
                 pass
@@ -143,7 +147,7 @@ class Shop:
         body = {"version": "4", "receiver": "stopgap", "groupKey": "{}", "status": status, "alerts": [alert]}
         try:
             async with self._session.post(f"{self.url}/webhook", json=body) as answer:
-                return answer.status == 200  # noqa: PLR2004
+                return answer.status == 200
         except aiohttp.ClientError:
             return False
 

@@ -3,7 +3,6 @@
 import sqlite3
 
 import pytest
-
 from tests.crash.shop import Shop
 
 WHOLE = [
@@ -33,7 +32,9 @@ async def test_without_a_kill_the_incident_has_the_lines_that_the_kills_are_coun
 
 
 @pytest.mark.parametrize("lines", range(1, len(WHOLE) + 1))
-async def test_killed_after_any_line_the_incident_ends_the_same_and_each_effect_happened_once(tmp_path, lines):
+async def test_killed_after_any_line_the_incident_ends_the_same_and_each_effect_happened_once(
+    tmp_path, lines
+):
     async with Shop(tmp_path) as shop:
         await shop.start(lines)
         await live(shop)

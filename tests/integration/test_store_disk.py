@@ -1,6 +1,7 @@
 """The store and its disk: private, claimed once, migrated, refused when damaged, and honest when the disk fails."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sqlite3
@@ -360,6 +361,16 @@ async def test_an_identifier_that_exists_or_was_just_drawn_is_drawn_again(store,
     await store.receive([sighting(clock)])
     await store.receive([sighting(clock, "b", target="b"), sighting(clock, "c", target="c")])
     assert list(await store.live()) == ["INC-1", "INC-3", "INC-2"]
+
+
+async def test_identifiers_that_exist_are_drawn_again_among_more_than_one_look_up_takes(
+    store, clock, monkeypatch
+):
+    draws = itertools.chain(["INC-0"], (f"INC-{n}" for n in range(700)))
+    monkeypatch.setattr(receiving, "identifier", lambda _: next(draws))
+    await store.receive([sighting(clock)])
+    await store.receive([sighting(clock, f"f{n}", target=f"t{n}") for n in range(dialect.CHUNK)])
+    assert len(await store.live()) == dialect.CHUNK + 1
 
 
 # --- a disk that fails ---

@@ -4,6 +4,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from tests.virtual import virtually
+from tests.world import MOCK, START, World, alert, probe, rule, step
 
 from stopgap.errors import PermanentError, TemporaryError
 from stopgap.incident import Phase
@@ -11,8 +13,6 @@ from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NotPossible
 from stopgap.probe import Verdict
 from stopgap.rule import Limits, Mode, OnFailure, RungSpec
-from tests.virtual import virtually
-from tests.world import MOCK, START, World, alert, probe, rule, step
 
 
 async def held() -> World:

@@ -128,7 +128,7 @@ class _Pass:
                 if name not in drawn:
                     candidates[name] = place
                     drawn.add(name)
-            for chunk in chunks(candidates):
+            for chunk in chunks(list(candidates)):
                 for (taken,) in self._read(_TAKEN, chunk):
                     del candidates[taken]
             self.fresh |= {place: name for name, place in candidates.items()}
