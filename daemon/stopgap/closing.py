@@ -8,7 +8,7 @@ from stopgap.rule import Rule
 def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool = False) -> Closing:
     """Return the closing of an incident. Alerts that fire again while their mitigation is taken back open the next incident."""
     held_and_back = state.cause is Cause.RECOVERED
-    refiring = ()
+    refiring: tuple[Sighting, ...] = ()
     if state.firing and not serve and rule is not None:
         refiring = tuple(
             _again(state, rule, fingerprint, event) for fingerprint, a in state.alerts.items() if a.firing
