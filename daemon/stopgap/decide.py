@@ -40,6 +40,8 @@ LOOKS = 3  # at an unknown outcome that cannot be observed just now
 
 def decide(state: Incident, rule: Rule, at: Circumstances) -> Move:
     """Return what the incident does next. Whatever its phase, and braked or stuck: a lease that ends is told in time."""
+    if state.phase is Phase.CLOSED:
+        return Wait()
     case = Case(state, rule, at)
     lease = lease_move(case)
     if isinstance(lease, Record):
@@ -310,10 +312,6 @@ def backward(state: Incident, number: int) -> list[Ref]:
     return undone + [Ref(number, Role.REACTIVATE, i) for i in range(rung.activate)]
 
 
-def _closed(_: Case) -> Move:
-    return Wait()
-
-
 _BY_PHASE = {
     Phase.OPEN: _open,
     Phase.WAITING: _open,
@@ -322,5 +320,4 @@ _BY_PHASE = {
     Phase.MITIGATED: _held,
     Phase.RECOVERING: _recovering,
     Phase.REVERTING: _reverting,
-    Phase.CLOSED: _closed,
 }

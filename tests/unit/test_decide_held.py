@@ -287,6 +287,8 @@ def test_a_persons_revert_takes_over_a_braked_one():
 
 def test_a_closed_incident_does_nothing():
     assert incident(Phase.CLOSED).fires().next() == Wait()
+    stuck = Timeline().opens().say(K.HANDED_OVER, stuck=True).over().does()
+    assert (stuck.state.phase, stuck.next()) == (Phase.CLOSED, Wait())
 
 
 # --- brake ---
