@@ -147,6 +147,17 @@ async def test_whatever_is_our_fault_is_503_so_that_it_is_sent_again(error, even
     assert [line["event"] for line in logged] == [event]
 
 
+async def test_the_same_body_again_is_taken_and_counted_again():
+    case = Case()
+    body = notification(alert(), alert(1, status="unheard of"), truncatedAlerts=2)
+    for _ in range(2):
+        assert (await case.post(body)).status == 200
+    assert [taken.labels["instance"] for taken in case.intake.alerts] == ["api-0:9100", "api-0:9100"]
+    assert case.tally.firing == 2
+    assert case.tally.bad == {"bad_status": 2}
+    assert case.tally.truncated == 4
+
+
 async def test_reading_ten_thousand_alerts_lets_others_run_in_between():
     turns = 0
 
