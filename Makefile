@@ -10,8 +10,9 @@ WORKERS ?= 2
 ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration alert matcher template action probe catalog rule incident \
-  transitions ledger guard journal plan decide engine
+PURE := errors clock duration action alert matcher template probe rule catalog incident ledger \
+  guard plan rulebook facts transitions moves asking decide journal steps closing timers perform \
+  engine orders
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))

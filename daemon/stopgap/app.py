@@ -110,10 +110,11 @@ class App:
     # --- rules ---
 
     async def _load(self) -> Loaded:
-        settings = self.settings
-        return await asyncio.to_thread(
-            load, settings.rules, self.catalog, vars=settings.all_vars(), environ=os.environ
-        )
+        def read() -> Loaded:
+            given = self.settings.all_vars()
+            return load(self.settings.rules, self.catalog, vars=given, environ=os.environ)
+
+        return await asyncio.to_thread(read)
 
     def _rebuild(self, document: Any) -> Any:
         return build_rule(document, self.catalog)
@@ -166,10 +167,16 @@ class App:
             clock=self.clock,
             metrics=self.metrics.render,
             reload=self.reload,
-            ready=lambda: {"store": "" if self.store.healthy else self.store.error},
+            ready=self._ready,
             login_refused=self.metrics.login_refused,
             hosts=frozenset(settings.hosts),
         )
+
+    def _ready(self) -> dict[str, str]:
+        return {
+            "store": "" if self.store.healthy else self.store.error,
+            "rules": "" if self.engine.rulebook.rules else "no rule is loaded",
+        }
 
     async def _listen(self) -> None:
         settings = self.settings

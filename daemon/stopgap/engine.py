@@ -334,9 +334,7 @@ class Engine:
         except StoreError as error:
             log.error("store_unavailable", incident=identifier, why=str(error))  # noqa: TRY400 - expected, no trace
             again = AFTER_STORE_ERROR
-        except (
-            Exception
-        ):  # border: task. A fault in one incident must not stop the others; it is tried again later
+        except Exception:  # border: task. A fault in one incident must not stop the others
             log.exception("incident_fault", incident=identifier, move=type(move).__name__)
             again = AFTER_SURPRISE
         finally:

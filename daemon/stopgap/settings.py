@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stopgap.config import read_vars
-from stopgap.errors import ConfigError
+from stopgap.errors import ConfigError, Problem
 from stopgap.rule import Mode
 
 LONGEST_FILE = 64 * 1024  # characters of a secret
@@ -143,23 +143,17 @@ class Settings(BaseSettings):
         return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means all, as everywhere
 
     def all_vars(self) -> dict[str, str]:
-        """Return the vars of all files and flags; later ones outrank earlier ones. Raises ValueError with the cure."""
+        """Return the vars of all files and flags; later ones outrank earlier ones. Raises ConfigError."""
         found: dict[str, str] = {}
         for path in self.vars:
-            found |= _vars_in(path)
+            found |= read_vars(path)
         for text in self.var:
             match = _VAR.fullmatch(text)
             if match is None:
-                raise ValueError(f"--var {text[:60]!r}: write NAME=VALUE or PACK/NAME=VALUE")
+                problem = Problem("--var", 1, 1, "", f"{text[:60]!r} is no var", "write NAME=VALUE or PACK/NAME=VALUE")
+                raise ConfigError((problem,))
             found[match["name"]] = match["value"]
         return found
-
-
-def _vars_in(path: Path) -> dict[str, str]:
-    try:
-        return read_vars(path)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
 
 
 def _is_loopback(host: str) -> bool:

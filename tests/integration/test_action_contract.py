@@ -18,8 +18,9 @@ from stopgap.errors import ActionError, TemporaryError
 
 NOW = Moment(key="INC-1/0/0/do/1", timeout=timedelta(seconds=20), rule="hotel/pms", target="api")
 GET = "import sys; print(open(sys.argv[1]).read(), end='')"
-SET = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
-PUT = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+WHOLE = "import os, sys; p = sys.argv[1]; open(p + '~', 'w').write({}); os.replace(p + '~', p)"
+SET = WHOLE.format("sys.argv[2]")
+PUT = WHOLE.format("sys.stdin.read()")
 
 
 @dataclass

@@ -5,6 +5,7 @@ import os
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from stopgap.errors import ConfigError
 from stopgap.rule import Mode
 from stopgap.settings import Settings
 
@@ -66,7 +67,7 @@ def test_vars_come_from_files_in_order_and_then_from_single_ones(monkeypatch, tm
 
 
 def test_a_file_of_vars_that_is_not_there_is_said():
-    with pytest.raises(ValueError, match=r"nope\.yaml:1:1: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nope\.yaml:1:1: cannot be read: No such file"):
         Settings(vars=["nope.yaml"]).all_vars()
 
 
@@ -143,7 +144,7 @@ def test_a_setting_that_cannot_work_is_refused(name, value, said):
 
 @pytest.mark.parametrize("var", ["x", " =x", "a b=x", "=x", "p/q/x=1"])
 def test_a_var_that_is_no_assignment_is_refused(var):
-    with pytest.raises(ValueError, match="write NAME=VALUE"):
+    with pytest.raises(ConfigError, match="write NAME=VALUE"):
         Settings(var=[var]).all_vars()
 
 

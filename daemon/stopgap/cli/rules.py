@@ -47,13 +47,9 @@ def _load(paths: list[Path] | None, chosen: "Settings") -> "tuple[int, list[Prob
 
     count, problems = 0, list[Problem]()
     catalog = build_catalog(bare_context())
-    try:
-        given = chosen.all_vars()
-    except ValueError as error:
-        fail(clean(error), WRONG_USAGE)
     for path in paths or [chosen.rules]:
         try:
-            loaded = load(path, catalog, vars=given, environ=os.environ)
+            loaded = load(path, catalog, vars=chosen.all_vars(), environ=os.environ)
         except ConfigError as error:
             problems += error.problems
         else:
