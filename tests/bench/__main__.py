@@ -66,8 +66,8 @@ def main() -> int:
         directory = Path(name)
         on = machine(directory)
         say(
-            f"{on['cores']} cores of {on['cpu']}, {on['python']}, {on['filesystem']}, "
-            f"fsync {on['fsync_ms']} ms, load {on['load_before']:.1f}"
+            f"{on['cores']} cores of {on['cpu']}, {on['python']}, {on['filesystem']}"
+            f"\nfsync {on['fsync_ms']} ms, at worst {on['fsync_worst_ms']} ms; load {on['load_before']:.1f}"
         )
         try:
             rows = run(directory, options.rounds, options.alerts)

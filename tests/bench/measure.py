@@ -136,7 +136,7 @@ def latency(server: Daemon, sink: int, alerts: int) -> list[Row]:
         Row("  p99", percentile(to_action, 0.99), "ms", goal=Goal(Sense.BELOW, 10, " ms"), detail=detail),
         Row("  worst", max(to_action), "ms"),
         Row("  to the answer: p50", percentile(to_ack, 0.5), "ms"),
-        Row("  own metric, to step's start: mean", inside, "ms"),
+        Row("  own metric, to the step: mean", inside, "ms"),
     ]
 
 
