@@ -23,6 +23,7 @@ from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
 from stopgap.probe import Finding, Verdict
 from stopgap.rule import Mode, Rule
 from stopgap.steps import Steps, words
+from stopgap.template import Scope
 from stopgap.transitions import apply
 
 PROBES_AT_ONCE = 64
@@ -143,19 +144,20 @@ class Performer:
 
     # --- beginning a rung ---
 
-    def _values(self, state: Incident, rule: Rule, rung: int | None = None) -> Any:
+    def _scope(self, state: Incident, rule: Rule, rung: int | None = None) -> Scope:
         """Gather the values of templates: those of the planning time where the rung has begun."""
         planned = state.rungs.get(rung) if rung is not None else None
-        return {
-            "labels": planned.labels if planned else state.labels,
-            "annotations": planned.annotations if planned else state.annotations,
-            "target": state.target,
-            "incident_id": state.id,
-            "secrets": self._secrets().get(rule.pack, {}),
-        }
+        return Scope(
+            labels=planned.labels if planned else state.labels,
+            annotations=planned.annotations if planned else state.annotations,
+            vars=rule.vars,
+            secrets=self._secrets().get(rule.pack, {}),
+            target=state.target,
+            incident_id=state.id,
+        )
 
     def _plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
-        return plan(rule, rung, self._catalog, **self._values(state, rule, rung))
+        return plan(rule, rung, self._catalog, self._scope(state, rule, rung))
 
     def _plan_of(self, state: Incident, rule: Rule) -> Callable[[int], Plan | Refusal]:
         return lambda rung: self._plan(state, rule, rung)
@@ -262,7 +264,7 @@ class Performer:
     def _probes(self, state: Incident, rule: Rule, keys: tuple[str, ...]) -> list[PlannedProbe] | Refusal:
         planned: tuple[PlannedProbe, ...] | Refusal
         if keys[0].startswith("recovered/"):
-            planned = plan_probes(rule.recovered, self._catalog, vars=rule.vars, **self._values(state, rule))
+            planned = plan_probes(rule.recovered, self._catalog, self._scope(state, rule))
         else:
             whole = self._plan(state, rule, state.rung)
             planned = whole if isinstance(whole, Refusal) else whole.verify

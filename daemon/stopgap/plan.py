@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from stopgap.action import Action, Params, reveal
 from stopgap.catalog import Catalog
@@ -59,19 +59,8 @@ class _Refused(Exception):  # noqa: N818 - carries the answer out of the recursi
         super().__init__(refusal.text)
 
 
-def plan(  # noqa: PLR0913 - everything that a template may name, by keyword
-    rule: Rule,
-    rung: int,
-    catalog: Catalog,
-    *,
-    labels: Mapping[str, str],
-    annotations: Mapping[str, str],
-    target: str,
-    incident_id: str,
-    secrets: Mapping[str, SecretStr],
-) -> Plan | Refusal:
-    """Render one rung with the labels given, once."""
-    scope = Scope(labels, annotations, rule.vars, secrets, target, incident_id)
+def plan(rule: Rule, rung: int, catalog: Catalog, scope: Scope) -> Plan | Refusal:
+    """Render one rung with the values of the scope, once."""
     spec = rule.ladder[rung]
     where = f"ladder[{rung}]"
     try:
@@ -86,19 +75,10 @@ def plan(  # noqa: PLR0913 - everything that a template may name, by keyword
     return Plan(do, activate, verify, tuple(resources), reverts)
 
 
-def plan_probes(  # noqa: PLR0913 - everything that a template may name, by keyword
-    specs: tuple[ProbeSpec, ...],
-    catalog: Catalog,
-    *,
-    labels: Mapping[str, str],
-    annotations: Mapping[str, str],
-    vars: Mapping[str, str],  # noqa: A002 - the word of the rules
-    target: str,
-    incident_id: str,
-    secrets: Mapping[str, SecretStr],
+def plan_probes(
+    specs: tuple[ProbeSpec, ...], catalog: Catalog, scope: Scope
 ) -> tuple[PlannedProbe, ...] | Refusal:
     """Render the probes of a rule's `recovered`."""
-    scope = Scope(labels, annotations, vars, secrets, target, incident_id)
     try:
         return _probes(specs, catalog, scope, "recovered")
     except _Refused as refused:

@@ -11,6 +11,7 @@ from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.plan import Plan, plan, target_of
 from stopgap.prometheus import Prometheus
+from stopgap.template import Scope
 
 RULES = Path(__file__).parents[2] / "rules"
 LABELS = {"alertname": "X", "job": "agente-hotel", "instance": "api:8000", "service": "agente-hotel"}
@@ -41,7 +42,7 @@ def test_every_rung_of_the_shipped_packs_can_be_planned_for_an_alert(catalog):
                 "incident_id": "INC-1",
                 "secrets": {},
             }
-            assert isinstance(plan(rule, rung, catalog, **given), Plan)
+            assert isinstance(plan(rule, rung, catalog, Scope(vars=rule.vars, **given)), Plan)
 
 
 def test_every_shipped_rule_is_built_again_from_its_document(catalog):

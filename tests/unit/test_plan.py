@@ -10,7 +10,7 @@ from stopgap.config import build_rule
 from stopgap.guard import Reason, Refusal
 from stopgap.plan import Plan, plan, plan_probes, references, target_of
 from stopgap.rule import Rule
-from stopgap.template import Reference, RefKind, Template
+from stopgap.template import Reference, RefKind, Scope, Template
 
 FLAG = {"action": "flag", "params": {"at": "env:///x", "set": {"A": "b", "C": "d"}}}
 RESTART = {"action": "restart", "params": {"at": "systemd://api"}}
@@ -27,7 +27,7 @@ def one_rung(*steps, **keys) -> Rule:
 
 def planned(of: Rule, labels=None, secrets=None, **more) -> Plan | Refusal:
     given = {"annotations": {}, "target": "api", "incident_id": "INC-1", **more}
-    return plan(of, 0, CATALOG, labels=labels or {}, secrets=secrets or {}, **given)
+    return plan(of, 0, CATALOG, Scope(labels or {}, secrets=secrets or {}, vars=of.vars, **given))
 
 
 def test_a_plan_holds_the_steps_the_activation_and_the_probes_with_their_parameters():
@@ -107,9 +107,9 @@ def test_parameters_that_a_secret_makes_invalid_never_show_it():
 def test_the_probes_of_recovered_are_planned_alone():
     of = rule(recovered=[{"probe": "http", "params": {"url": "http://{{ labels.instance }}/{{ target }}"}}])
     given = {"annotations": {}, "vars": {}, "target": "t", "incident_id": "INC-1", "secrets": {}}
-    (probe,) = plan_probes(of.recovered, CATALOG, labels={"instance": "pms"}, **given)
+    (probe,) = plan_probes(of.recovered, CATALOG, Scope({"instance": "pms"}, **given))
     assert (probe.params.url, probe.spec.probe) == ("http://pms/t", "http")
-    refused = plan_probes(of.recovered, CATALOG, labels={}, **given)
+    refused = plan_probes(of.recovered, CATALOG, Scope({}, **given))
     assert refused.text.startswith("recovered[0].http.url: labels.instance")
 
 
