@@ -108,12 +108,12 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(directory: Path, *, monitoring: bool) -> AsyncIterator[Stand]:
+async def standing(directory: Path) -> AsyncIterator[Stand]:
     """Set everything up in a directory; take it down again."""
     rules = directory / "rules"
     shutil.copytree(shipped_rules(), rules)
     pager = Pager()
-    async with pager.listening(), Lab(directory / "lab", monitoring=monitoring) as lab:
+    async with pager.listening(), Lab(directory / "lab", monitoring=True) as lab:
         daemon = Daemon(lab, directory / "data", rules=rules, environment=pager.environment())
         try:
             await daemon.start()

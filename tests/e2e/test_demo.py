@@ -47,13 +47,18 @@ def gone(directory: Path, within: float = 20) -> bool:
     return True
 
 
-def test_once_ends_well_tells_the_story_in_80_columns_and_leaves_nothing(short: Path) -> None:
-    done = stopgap("demo", "--once", environment={"TMPDIR": str(short)}, within=110)
+@pytest.mark.parametrize("installed", [True, False], ids=["real", "understudy"])
+def test_once_ends_well_tells_the_story_in_80_columns_and_leaves_nothing(
+    short: Path, *, installed: bool
+) -> None:
+    environment = {"TMPDIR": str(short)} | ({} if installed else {"PATH": ""})
+    done = stopgap("demo", "--once", environment=environment, within=110)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert ("not installed" in done.stdout) is not installed
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     story = [
-        "PMSCircuitBreakerOpen FIRING",
+        "PMSCircuitBreakerOpen FIRING" if installed else "posts PMSCircuitBreakerOpen",
         "opened",
         "PMS_TYPE=mock",
         "runs in mode mock",

@@ -21,7 +21,7 @@ PMS = "PMSCircuitBreakerOpen"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
-    async with standing(tmp_path_factory.mktemp("e2e"), monitoring=True) as running:
+    async with standing(tmp_path_factory.mktemp("e2e")) as running:
         yield running
 
 

@@ -82,7 +82,7 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
             {"event": "step_started", "action": "flag", "text": "take back flag: set A=1 in x"},
             "take back set A=1 in x",
         ),
-        ({"event": "step_succeeded", "action": "restart", "seconds": 1.0449}, "restart in 1.04 s"),
+        ({"event": "step_succeeded", "action": "restart", "seconds": 1.0449}, "restart in 1045 ms"),
         ({"event": "observed", "action": "flag"}, "flag"),
         ({"event": "probe_unhealthy", "role": "recovered", "why": "status 503"}, "recovered: status 503"),
         ({"event": "probe_healthy", "role": "verify"}, "verify: as it should be"),

@@ -94,7 +94,7 @@ def words(line: dict[str, Any]) -> str:
         case "step_started":
             said = [str(line.get("text", "")).replace(f"{line.get('action')}: ", "", 1)]
         case "step_succeeded" | "step_reverted" | "observed":
-            said = [line.get("action"), f"in {line['seconds']:.2f} s" if "seconds" in line else None]
+            said = [line.get("action"), f"in {line['seconds'] * 1000:.0f} ms" if "seconds" in line else None]
         case "probe_healthy" | "probe_unhealthy" | "probe_unknown":
             said = [f"{line.get('role')}:", line.get("why") or "as it should be"]
         case "notified":

@@ -130,8 +130,8 @@ class Witness:
         if now.notified and not before.notified:
             say(self._sender, f"posts {ALERT} to Stopgap's webhook", Tone.NEWS)
         if before.notified and not now.notified:
-            when = f"posts so within {GROUP_INTERVAL} s" if self._lab.real else "posts so"
-            say(self._sender, f"{ALERT} resolved, {when}", Tone.GOOD)
+            real = f"{ALERT} resolved: posts that within {GROUP_INTERVAL} s"
+            say(self._sender, real if self._lab.real else f"posts {ALERT} as resolved", Tone.GOOD)
 
     def _tell_timeline(self, incident: dict[str, Any]) -> None:
         last = self._told.get(incident["id"], 0)
