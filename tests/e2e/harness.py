@@ -38,11 +38,8 @@ class Stand:
             return bool(await true())
 
         if not await until(answer, within):
-            lines = [
-                f"{told['id']} {told['phase']} {told['reason']}\n" + "\n".join(map(str, told["timeline"]))
-                for told in await self.daemon.incidents()
-            ]
-            raise AssertionError(f"no {what} within {within} s\n{chr(10).join(lines)}\n{self.daemon.tail()}")
+            timelines = [_outline(told) for told in await self.daemon.incidents()]
+            raise AssertionError("\n".join([f"no {what} within {within} s", *timelines, self.daemon.tail()]))
 
     async def incidents(self, rule: str) -> list[Told]:
         """Return the incidents of one rule of the pack, oldest first."""
@@ -98,13 +95,19 @@ class Stand:
 
     def logged(self) -> Counter[tuple[str, int]]:
         """Return how many log lines there are for each line of a timeline."""
-        return Counter((line["incident"], line["seq"]) for line in self.log() if "seq" in line)
+        lines = (line for line in self.log() if line.get("incident", "control") != "control")
+        return Counter((line["incident"], line["seq"]) for line in lines)
 
     def held(self) -> list[tuple[object, ...]]:
         """Return the rows of what is held, as the database has them."""
         (path,) = self.daemon.data.glob("*.db")
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             return list(database.execute("SELECT * FROM held"))
+
+
+def _outline(told: Told) -> str:
+    lines = [f"  {line['at'][11:23]} {line['event']} {line.get('why', '')}" for line in told["timeline"]]
+    return "\n".join([f"{told['id']} {told['rule']}: {told['phase']} {told['reason'] or ''}", *lines])
 
 
 @asynccontextmanager
