@@ -16,7 +16,8 @@ import orjson
 from tests.bench.bodies import TOKEN
 
 START = 60.0  # seconds that a server may take until it is ready
-SETTLED = 30.0  # seconds that a daemon may go on writing after the last answer
+SETTLED = 30.0  # seconds that a server may go on working after the last answer
+QUIET = 0.3  # seconds without work after which it has settled
 STOP = 40.0  # seconds that it may take to end
 _TICK = os.sysconf("SC_CLK_TCK")
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -97,8 +98,17 @@ class Server:
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
 
     def settle(self) -> float:
-        """Wait until nothing is left to do after the last answer; returns the seconds that took."""
-        return 0.0
+        """Wait until it has nothing left to do (bounded), asking only the kernel; returns the seconds that it still worked."""
+        began = busy_until = time.perf_counter()
+        used = self.cpu_seconds
+        while time.perf_counter() - began < SETTLED:
+            time.sleep(0.05)
+            now = self.cpu_seconds
+            if now > used + 1 / _TICK:
+                used, busy_until = now, time.perf_counter()
+            elif time.perf_counter() - busy_until > QUIET:
+                break
+        return busy_until - began
 
 
 class Daemon(Server):
@@ -113,19 +123,6 @@ class Daemon(Server):
     def live(self) -> int:
         """Return how many incidents are open."""
         return int(sum(n for name, n in self.metrics().items() if name.startswith("stopgap_incidents{")))
-
-    def settle(self) -> float:
-        """Wait until it writes nothing any more (bounded); returns the seconds that took."""
-        began = time.perf_counter()
-        before, still_since = -1.0, began
-        while time.perf_counter() - began < SETTLED:
-            now = self.metrics().get("stopgap_journal_batch_size_count", 0.0)
-            if now != before:
-                before, still_since = now, time.perf_counter()
-            elif time.perf_counter() - still_since > 0.5:
-                break
-            time.sleep(0.1)
-        return still_since - began
 
 
 def bare(log: Path) -> Server:
