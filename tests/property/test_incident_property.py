@@ -35,8 +35,9 @@ MOVES_AT_ONCE = 60
 class World:
     """Does each Move as the engine would, with results by chance, and lets the outside interfere between any two lines."""
 
-    def __init__(self, chance: Random) -> None:
-        self.chance = chance
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.chance = chance = Random(seed)
         self.rule = a_rule(chance)
         self.now = START
         self.brake = None
@@ -53,6 +54,9 @@ class World:
         alerts = {name: {"labels": {"alert": name}} for name in chance.choice(["a", "ab"])}
         flaps = chance.choice([0, 0, 0, 1, 3])
         self.say(K.OPENED, rule="pack/rule", target="app", alerts=alerts, mode=mode, flaps=flaps)
+
+    def __repr__(self) -> str:
+        return f"World({self.seed})"
 
     # --- lines ---
 
@@ -130,6 +134,7 @@ class World:
         self.acts(Ref(move.rung, Role.DO, 0), 1)
 
     def refused(self) -> bool:
+        assert self.retry_at is None or self.now >= self.retry_at, "asked again too early"
         if not self.likely(2):
             return False
         self.retry_at = self.now + seconds(30)
@@ -301,12 +306,15 @@ class World:
                 self.interferes()
                 self.does(self.next())
 
-    def calms_down(self) -> None:
-        """End all alerts, heal all probes, release the brake, and let a person answer what asks for one."""
-        self.calm, self.brake = True, None
+    def end_alerts(self) -> None:
         for name, known in self.state.alerts.items():
             if known.firing:
                 self.say(K.ALERT_RESOLVED, fingerprint=name)
+
+    def calms_down(self) -> None:
+        """End all alerts, heal all probes, release the brake, and let a person answer what asks for one."""
+        self.calm, self.brake = True, None
+        self.end_alerts()
         for _ in range(400):
             if self.closed:
                 return
@@ -339,7 +347,7 @@ def a_rule(chance: Random) -> Rule:
     )
 
 
-worlds = st.randoms(use_true_random=False, note_method_calls=False).map(World)
+worlds = st.integers(0, 2**32).map(World)  # even chances, which a drawn Random would not give
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -366,14 +374,17 @@ def test_a_crash_at_any_line_loses_nothing_that_the_timeline_says(world, moves):
         decide(state, world.rule, Circumstances(world.now, brake=BRAKE))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-@given(worlds, st.integers(0, 80))
-def test_a_day_of_trouble_is_no_busy_loop(world, moves):
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds, st.integers(0, 60), st.sampled_from(["unhealthy", "unknown", "mixed"]), st.booleans())
+def test_six_hours_of_trouble_are_no_busy_loop_and_take_nothing_back_unproven(world, moves, trouble, over):
     world.lives(moves)
+    world.calm = True
+    if over and not world.closed:
+        world.end_alerts()
+    mixed = ["healthy", "healthy", "unhealthy", "unknown"]
+    world.verdict = lambda: world.chance.choice(mixed) if trouble == "mixed" else trouble
     until = world.now + timedelta(hours=6)
     while world.now < until and not world.closed:
-        world.calm = True
-        world.verdict = lambda: "unknown"
         world.does(world.next())
 
 
