@@ -29,7 +29,7 @@ def run(directory: Path, rounds: int, alerts: int) -> list[Row]:
         own = servers.stopgap(few, directory / "few-data")
         stack.callback(own.stop)
         idle = own.rss_mb
-        rows += measure.latency(own, sink, alerts)
+        rows += measure.latency(plain, own, sink, alerts)
         crowded = servers.stopgap(many, directory / "many-data")
         stack.callback(crowded.stop)
         rows += measure.repeats(plain, own, crowded, rounds)

@@ -172,6 +172,20 @@ async def actions(task: dict[str, Any]) -> dict[str, Any]:
     return {"to_ack": to_ack, "to_action": to_action}
 
 
+async def answers(task: dict[str, Any]) -> dict[str, Any]:
+    """Send one alert after the other to a server that does nothing, and measure what the machine alone takes."""
+    client = await connect(task["port"])
+    taken = []
+    for number in range(task["distinct"]):
+        request = post(notification(task["name"], range(number, number + 1)))
+        began = time.perf_counter()
+        await client.ask(request)
+        taken.append(time.perf_counter() - began)
+        await asyncio.sleep(task["pause"])
+    client.close()
+    return {"to_answer": taken}
+
+
 async def large(task: dict[str, Any]) -> dict[str, Any]:
     """Send one notification with many alerts, and ask every 10 ms whether the daemon still turns."""
     request = post(notification(task["name"], range(task["first"], task["first"] + task["distinct"])))
@@ -210,7 +224,7 @@ async def large(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-TASKS = {"flood": flood, "actions": actions, "large": large}
+TASKS = {"flood": flood, "actions": actions, "answers": answers, "large": large}
 
 
 async def _main() -> None:
