@@ -104,7 +104,7 @@ class Shop:
         self.url = f"http://127.0.0.1:{port}"
         environ = {
             name: os.environ[name]
-            for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
+            for name in ("PATH", "HOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
             if name in os.environ
         }
         environ |= {
