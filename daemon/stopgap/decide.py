@@ -35,7 +35,7 @@ from stopgap.transitions import forward
 LOST_AFTER = 3  # unhealthy rechecks in a row
 FLAPS_HELD = 3  # the third flap holds until a person reverts
 TRIES = 3  # with one idempotency key
-LOOKS = 3  # at an unknown outcome that cannot be observed just now
+LOOKS = 6  # at an unknown outcome that cannot be observed just now: over some two and a half minutes
 
 
 def decide(state: Incident, rule: Rule, at: Circumstances) -> Move:
@@ -152,7 +152,8 @@ def _wanted(case: Case, ref: Ref) -> Move | None:
             text = f"nobody can tell whether {ref} took effect"
             return record(K.HANDED_OVER, reason="unknown_outcome", stuck=True, text=text)
         case StepStatus.STARTED | StepStatus.UNKNOWN:
-            return soon(case, step.at + VERIFY_EVERY if step.looks else None, Settle(ref))
+            pause = VERIFY_EVERY * 2 ** (step.looks - 1)
+            return soon(case, step.at + pause if step.looks else None, Settle(ref))
         case StepStatus.PENDING:
             return Act(ref, step.n)
         case StepStatus.FAILED:

@@ -67,8 +67,8 @@ class Orders:
         def order(state: Incident) -> tuple[Event, ...]:
             if not state.held:
                 raise NotPossible("it holds nothing that could be taken back")
-            if state.phase is Phase.REVERTING and not state.stuck:
-                raise NotPossible("it is being taken back already")
+            if state.phase is Phase.REVERTING and state.cause is Cause.PERSON and not state.stuck:
+                raise NotPossible("a person had it taken back already")
             return (
                 self._event(K.REVERT_STARTED, cause=Cause.PERSON, by=by, why=why, rungs=list(state.held)),
             )

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.closing import closing_of
-from stopgap.guard import Reason, Refusal, Request, check
+from stopgap.guard import Refusal, Request, check
 from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, holdings
 from stopgap.journal import Append, Conflict, Journal
-from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait
+from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait, record
 from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
 from stopgap.probe import Finding, Verdict
 from stopgap.rule import Mode, Rule
@@ -128,19 +128,16 @@ class Performer:
             )
 
     async def _record(self, state: Incident, rule: Rule, move: Record) -> None:
-        events = tuple(self.event(kind, **detail) for kind, detail in move.events)
-        closing = None
-        for i, event in enumerate(events):
-            if event.kind is K.HANDED_OVER:
-                by_hand = await self._steps.by_hand(state, self._plan_of(state, rule))
-                events = (
-                    *events[:i],
-                    self.event(K.HANDED_OVER, **event.detail, undo=by_hand),
-                    *events[i + 1 :],
-                )
-            if event.kind is K.CLOSED:
-                closing = closing_of(state, rule, event)
-        await self.append(state, *events, closing=closing)
+        events = [await self._written(state, rule, kind, detail) for kind, detail in move.events]
+        ends = events[-1].kind is K.CLOSED
+        await self.append(state, *events, closing=closing_of(state, rule, events[-1]) if ends else None)
+
+    async def _written(self, state: Incident, rule: Rule, kind: K, detail: Mapping[str, Any]) -> Event:
+        """Return the event of a decision; who takes over is told how to undo what is in place."""
+        if kind is not K.HANDED_OVER:
+            return self.event(kind, **detail)
+        undo = await self._steps.by_hand(state, lambda rung: self._plan(state, rule, rung))
+        return self.event(kind, **detail, undo=undo or None)
 
     # --- beginning a rung ---
 
@@ -159,13 +156,10 @@ class Performer:
     def _plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
         return plan(rule, rung, self._catalog, self._scope(state, rule, rung))
 
-    def _plan_of(self, state: Incident, rule: Rule) -> Callable[[int], Plan | Refusal]:
-        return lambda rung: self._plan(state, rule, rung)
-
     async def _start(self, state: Incident, rule: Rule, move: Start, hurry: asyncio.Event) -> None:
         planned = self._plan(state, rule, move.rung)
         if isinstance(planned, Refusal):
-            await self.append(state, self.event(K.HANDED_OVER, reason=planned.reason, text=planned.text))
+            await self._record(state, rule, record(K.HANDED_OVER, reason=planned.reason, text=planned.text))
             return
         request = Request(
             incident=state.id,
@@ -207,21 +201,21 @@ class Performer:
     async def _act(self, state: Incident, rule: Rule, move: Act, hurry: asyncio.Event) -> None:
         planned = self._plan(state, rule, move.ref.rung)
         if isinstance(planned, Refusal):
-            await self._cannot_plan(state, planned)
+            await self._cannot_plan(state, rule, planned)
             return
         await self._steps.act(state, rule, planned, move.ref, move.n, hurry)
 
     async def _settle(self, state: Incident, rule: Rule, move: Settle, hurry: asyncio.Event) -> None:
         planned = self._plan(state, rule, move.ref.rung)
         if isinstance(planned, Refusal):
-            await self._cannot_plan(state, planned)
+            await self._cannot_plan(state, rule, planned)
             return
         await self._steps.settle(state, rule, planned, move.ref, hurry)
 
-    async def _cannot_plan(self, state: Incident, refusal: Refusal) -> None:
+    async def _cannot_plan(self, state: Incident, rule: Rule, refusal: Refusal) -> None:
         """Hand over a rung that began and cannot be rendered any more (a secret is gone)."""
-        text = f"the running rung cannot be planned again: {refusal.text}"
-        await self.append(state, self.event(K.HANDED_OVER, reason=refusal.reason, text=text, stuck=True))
+        text = f"what runs cannot be rendered again: {refusal.text}"
+        await self._record(state, rule, record(K.HANDED_OVER, reason=refusal.reason, text=text, stuck=True))
 
     async def _take_back(self, state: Incident, rule: Rule, move: TakeBack) -> None:
         lock = (TARGET_LOCK + state.target,)
@@ -234,10 +228,7 @@ class Performer:
     async def _ask(self, state: Incident, rule: Rule, move: Ask) -> None:
         probes = self._probes(state, rule, move.keys)
         if isinstance(probes, Refusal):
-            text = f"the probes cannot be rendered: {probes.text}"
-            await self.append(
-                state, self.event(K.HANDED_OVER, reason=Reason.UNRESOLVED_TEMPLATE, text=text, stuck=True)
-            )
+            await self._cannot_plan(state, rule, probes)
             return
         findings = await asyncio.gather(*(self._finding(probe) for probe in probes))
         news: list[Event] = []

@@ -268,16 +268,11 @@ class Steps:
             if isinstance(plan, Refusal):
                 continue
             for i in reversed(range(len(plan.do))):
-                ref = Ref(number, Role.DO, i)
-                done = state.steps.get(Ref(number, Role.REVERT, i))
-                if (
-                    ref in state.steps
-                    and plan.reverts[i]
-                    and (done is None or done.status is not StepStatus.SUCCEEDED)
-                ):
-                    undo = await self._journal.undo(state.id, str(ref))
-                    step = plan.do[i]
-                    lines.append(step.action.undo_by_hand(step.params, undo.before if undo else None))
+                undo = await self._journal.undo(state.id, str(Ref(number, Role.DO, i)))
+                back = state.steps.get(Ref(number, Role.REVERT, i))
+                if undo is None or not plan.reverts[i] or (back and back.status is StepStatus.SUCCEEDED):
+                    continue  # never begun, nothing to take back, or back already
+                lines.append(plan.do[i].action.undo_by_hand(plan.do[i].params, undo.before))
             lines += [f"then {words(step)}" for step in plan.activate]
         return lines
 
