@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,18 +48,11 @@ def gone(directory: Path, within: float = 20) -> bool:
     return True
 
 
-@pytest.mark.parametrize("installed", [True, False], ids=["real", "understudy"])
-def test_once_ends_well_tells_the_story_in_80_columns_and_leaves_nothing(
-    short: Path, *, installed: bool
-) -> None:
-    environment = {"TMPDIR": str(short)} | ({} if installed else {"PATH": ""})
-    done = stopgap("demo", "--once", environment=environment, within=110)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert ("not installed" in done.stdout) is not installed
-    assert "\x1b" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+def check_story(text: str, *, real: bool) -> None:
+    """See that everything was told, in this order."""
     story = [
-        "PMSCircuitBreakerOpen FIRING" if installed else "posts PMSCircuitBreakerOpen",
+        "PMSCircuitBreakerOpen FIRING" if real else "not installed: the demo plays their part",
+        "to Stopgap's webhook",
         "opened",
         "PMS_TYPE=mock",
         "runs in mode mock",
@@ -75,9 +69,51 @@ def test_once_ends_well_tells_the_story_in_80_columns_and_leaves_nothing(
     ]
     at = 0
     for word in story:
-        assert word in done.stdout[at:], f"{word!r} is missing or too early in:\n{done.stdout}"
-        at = done.stdout.index(word, at)
-    assert "probe_unhealthy recovered: pms/api/health" in done.stdout
+        assert word in text[at:], f"{word!r} is missing or too early in:\n{text}"
+        at = text.index(word, at)
+    assert "probe_unhealthy recovered: pms/api/health" in text
+    assert "\x1b" not in text
+    told = (line for line in text.splitlines() if "STOPGAP_CONTROL_TOKEN_FILE" not in line)
+    assert max(map(len, told)) <= 80
+
+
+def test_once_ends_well_and_leaves_nothing(short: Path) -> None:
+    done = stopgap("demo", "--once", environment={"TMPDIR": str(short)}, within=110)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    check_story(done.stdout, real=True)
+    assert list(short.iterdir()) == []
+    assert gone(short)
+
+
+def test_it_plays_prometheus_where_there_is_none_and_stays_up_for_those_who_ask(short: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(short), "PATH": ""}
+    text = ""
+    with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        try:
+            for line in demo.stdout:
+                text += line
+                if "is told here" in line:
+                    break
+            check_story(text, real=False)
+            offered = [line.strip() for line in text.splitlines()]
+            exported = dict(
+                shlex.split(line)[1].split("=", 1) for line in offered if line.startswith("export ")
+            )
+            command = next(line for line in offered if line.endswith("stopgap incidents"))
+            asked = subprocess.run(
+                [*shlex.split(command), "--json"],
+                env=os.environ | exported,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert [told["outcome"] for told in json.loads(asked.stdout)] == ["recovered"]
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(40) == 0
+        finally:
+            demo.kill()
     assert list(short.iterdir()) == []
     assert gone(short)
 
