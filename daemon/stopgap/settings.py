@@ -150,7 +150,9 @@ class Settings(BaseSettings):
         for text in self.var:
             match = _VAR.fullmatch(text)
             if match is None:
-                problem = Problem("--var", 1, 1, "", f"{text[:60]!r} is no var", "write NAME=VALUE or PACK/NAME=VALUE")
+                problem = Problem(
+                    "--var", 1, 1, "", f"{text[:60]!r} is no var", "write NAME=VALUE or PACK/NAME=VALUE"
+                )
                 raise ConfigError((problem,))
             found[match["name"]] = match["value"]
         return found
