@@ -1,5 +1,6 @@
 """`stopgap demo`, as the first thing that anybody sees, and as what is left when it is interrupted."""
 
+import io
 import json
 import os
 import shlex
@@ -13,6 +14,11 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.harness import stopgap
+
+from stopgap.demo.daemon import Daemon
+from stopgap.demo.lab import Lab
+from stopgap.demo.show import run
+from stopgap.demo.supervised import LabError
 
 pytestmark = pytest.mark.xdist_group("lab")
 
@@ -158,3 +164,17 @@ def test_a_directory_that_holds_something_is_refused(tmp_path: Path) -> None:
     done = stopgap("demo", "--once", "--keep", str(tmp_path))
     assert done.returncode == 2
     assert "is not empty" in done.stderr
+
+
+def test_what_cannot_be_set_up_is_said_and_fails(short: Path) -> None:
+    out = io.StringIO()
+    assert run(once=True, keep=short / ("long" * 30), out=out) == 1
+    assert "too long a path for a unix socket" in out.getvalue()
+
+
+async def test_a_daemon_that_does_not_come_up_is_shown_with_the_end_of_its_log(short: Path) -> None:
+    lab = Lab(short / "lab", monitoring=False)
+    lab._lay_out()  # its files and ports; nothing of it runs
+    with pytest.raises(LabError, match=r"ended at once:\n(.*\n)*.*rule_error.*nowhere"):
+        await Daemon(lab, short / "data", rules=short / "nowhere").start()
+    assert gone(short)

@@ -1,11 +1,15 @@
 """How the demo judges its own end, and how it writes: without a process or a socket."""
 
 import io
+from pathlib import Path
 
 import pytest
 
+from stopgap.demo.daemon import Daemon
+from stopgap.demo.lab import Lab
 from stopgap.demo.show import differences
 from stopgap.demo.stage import Stage, Tone, words
+from stopgap.demo.witness import Sight, StoryError, Witness
 
 FORMER = {"mode": "qloapps", "settings": {"PMS_TYPE": "qloapps"}, "pid": 1}
 PRESENT = FORMER | {"pid": 2}
@@ -93,3 +97,29 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
 )
 def test_timeline_events_are_told_in_few_words(line, said):
     assert words(line) == said
+
+
+class Staring(Witness):
+    """Sees the same all the time."""
+
+    def __init__(self, sight: Sight) -> None:
+        lab = Lab(monitoring=False)
+        lab.ports = {"daemon": 1}
+        super().__init__(lab, Daemon(lab, Path("nowhere")), Stage(io.StringIO()))
+        self.sight = sight
+
+    async def look(self) -> Sight:
+        return self.sight
+
+
+async def test_waiting_ends_with_what_was_waited_for():
+    sight = Sight(mode="mock")
+    assert await Staring(sight).until("mock mode", lambda s: s.mode == "mock", within=0) is sight
+    with pytest.raises(StoryError, match="in vain for the PMS"):
+        await Staring(sight).until("the PMS", lambda s: s.pms == "healthy", within=0)
+
+
+async def test_a_hand_over_ends_the_story_at_once():
+    sight = Sight(incident={"phase": "waiting", "handed_over": True})
+    with pytest.raises(StoryError, match="handed over to a person instead of the mitigation"):
+        await Staring(sight).until("the mitigation", lambda s: s.phase == "mitigated")
