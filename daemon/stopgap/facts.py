@@ -18,6 +18,7 @@ from stopgap.incident import (
     RungState,
     StepState,
     StepStatus,
+    changed,
 )
 
 
@@ -31,7 +32,7 @@ def _alert(detail: Mapping[str, Any]) -> AlertState:
 
 def _opened(state: Incident, event: Event) -> Incident:
     d = event.detail
-    return replace(
+    return changed(
         state,
         rule=d.get("rule", ""),
         version=d.get("version", ""),
@@ -49,7 +50,7 @@ def _opened(state: Incident, event: Event) -> Incident:
 
 
 def _alert_joined(state: Incident, event: Event) -> Incident:
-    return replace(state, alerts={**state.alerts, event.detail.get("fingerprint", ""): _alert(event.detail)})
+    return changed(state, alerts={**state.alerts, event.detail.get("fingerprint", ""): _alert(event.detail)})
 
 
 def _set_firing(*, firing: bool) -> Callable[[Incident, Event], Incident]:
@@ -57,7 +58,7 @@ def _set_firing(*, firing: bool) -> Callable[[Incident, Event], Incident]:
         fingerprint = event.detail.get("fingerprint", "")
         if fingerprint not in state.alerts:
             return state
-        return replace(
+        return changed(
             state, alerts={**state.alerts, fingerprint: replace(state.alerts[fingerprint], firing=firing)}
         )
 
@@ -65,7 +66,7 @@ def _set_firing(*, firing: bool) -> Callable[[Incident, Event], Incident]:
 
 
 def _refused(state: Incident, event: Event) -> Incident:
-    return replace(state, reason=event.detail.get("reason", ""))
+    return changed(state, reason=event.detail.get("reason", ""))
 
 
 def rung_of(event: Event) -> int:
@@ -85,7 +86,7 @@ def _rung_started(state: Incident, event: Event) -> Incident:
         kept=d.get("on_resolve") == "keep",
     )
     number = rung_of(event)
-    return replace(
+    return changed(
         state,
         rung=number,
         rungs={**state.rungs, number: planned},
@@ -108,7 +109,7 @@ def _step_started(state: Incident, event: Event) -> Incident:
     tries = before.tries + 1 if before is not None and before.n == n else 1
     step = StepState(StepStatus.STARTED, event.at, n=n, tries=tries)
     reason = "" if state.reason == "brake" else state.reason
-    return replace(state, steps={**state.steps, ref: step}, reason=reason)
+    return changed(state, steps={**state.steps, ref: step}, reason=reason)
 
 
 def _step(status: StepStatus, **changes: Any) -> Callable[[Incident, Event], Incident]:
@@ -116,7 +117,7 @@ def _step(status: StepStatus, **changes: Any) -> Callable[[Incident, Event], Inc
         ref = ref_of(event)
         before = state.steps.get(ref, StepState(status, event.at))
         after = replace(before, status=status, at=event.at, retry_at=None, **changes)
-        return replace(state, steps={**state.steps, ref: after})
+        return changed(state, steps={**state.steps, ref: after})
 
     return reducer
 
@@ -132,36 +133,35 @@ def _step_failed(state: Incident, event: Event) -> Incident:
         n=event.detail.get("n", before.n),
         retry_at=datetime.fromisoformat(retry_at) if retry_at else None,
     )
-    return replace(state, steps={**state.steps, ref: after})
+    return changed(state, steps={**state.steps, ref: after})
 
 
 def _step_unknown(state: Incident, event: Event) -> Incident:
     status = StepStatus.UNCLEAR if event.detail.get("unclear") else StepStatus.UNKNOWN
     state = _step(status)(state, event)
     ref = ref_of(event)
-    return replace(
+    return changed(
         state, steps={**state.steps, ref: replace(state.steps[ref], looks=event.detail.get("looks", 0))}
     )
 
 
 def _drifted(state: Incident, event: Event) -> Incident:
     state = _step(StepStatus.SUCCEEDED, changed=bool(event.detail.get("changed")))(state, event)
-    return replace(state, drifted=(*state.drifted, str(event.detail.get("detail", ""))))
+    return changed(state, drifted=(*state.drifted, str(event.detail.get("detail", ""))))
 
 
 def _step_reverted(state: Incident, event: Event) -> Incident:
     rung = rung_of(event)
     activated = any(ref.rung == rung and ref.role is Role.ACTIVATE for ref in state.steps)
-    changed = (
-        bool(event.detail.get("changed", True)) or activated
-    )  # what was activated may still be in effect
-    return _step(StepStatus.SUCCEEDED, changed=changed)(state, event)
+    told = bool(event.detail.get("changed", True))
+    # what was activated may still be in effect
+    return _step(StepStatus.SUCCEEDED, changed=told or activated)(state, event)
 
 
 def _update_rung(state: Incident, number: int, **changes: Any) -> Incident:
     if number not in state.rungs:
         return state
-    return replace(state, rungs={**state.rungs, number: replace(state.rungs[number], **changes)})
+    return changed(state, rungs={**state.rungs, number: replace(state.rungs[number], **changes)})
 
 
 def _rung_failed(state: Incident, event: Event) -> Incident:
@@ -176,18 +176,18 @@ def kept_after_failure(state: Incident, event: Event) -> bool:
 
 def _rung_held(state: Incident, event: Event) -> Incident:
     if kept_after_failure(state, event):
-        return replace(state, rung=rung_of(event) + 1)
-    return replace(state, undecided=event.detail.get("verdict") == "unknown")
+        return changed(state, rung=rung_of(event) + 1)
+    return changed(state, undecided=event.detail.get("verdict") == "unknown")
 
 
 def _mitigated(state: Incident, event: Event) -> Incident:
-    return replace(state, mitigated_at=state.mitigated_at or event.at, reason="", undecided=False, lost=False)
+    return changed(state, mitigated_at=state.mitigated_at or event.at, reason="", undecided=False, lost=False)
 
 
 def _probed(state: Incident, event: Event) -> Incident:
     key = event.detail.get("probe", "")
     if not key:  # unproven: there is no probe of the cause
-        return replace(state, unproven=True)
+        return changed(state, unproven=True)
     verdict = event.kind.removeprefix("probe_")
     before = state.probes.get(key)
     now = ProbeState(verdict, since=event.at, asked_at=event.at)
@@ -196,12 +196,12 @@ def _probed(state: Incident, event: Event) -> Incident:
     probes = {**state.probes, key: now}
     well = all(p.verdict == "healthy" for k, p in probes.items() if k.startswith("recheck/"))
     found = key.startswith("recheck/") and well
-    return replace(state, probes=probes, lost=state.lost and not found)
+    return changed(state, probes=probes, lost=state.lost and not found)
 
 
 def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:
     def reducer(state: Incident, event: Event) -> Incident:
-        return replace(state, lease_told=word, lease_told_at=event.at)
+        return changed(state, lease_told=word, lease_told_at=event.at)
 
     return reducer
 
@@ -209,7 +209,7 @@ def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:
 def _lease_extended(state: Incident, event: Event) -> Incident:
     until = datetime.fromisoformat(event.detail["until"]) if event.detail.get("until") else None
     lease_from = event.at if state.lease_from else None  # its 75 % count from here
-    return replace(state, lease_from=lease_from, lease_until=until, lease_told="", lease_told_at=None)
+    return changed(state, lease_from=lease_from, lease_until=until, lease_told="", lease_told_at=None)
 
 
 def _again(step: StepState) -> StepState:
@@ -225,7 +225,7 @@ def _revert_started(state: Incident, event: Event) -> Incident:
         if ref.role in (Role.REVERT, Role.REACTIVATE)
         and step.status in (StepStatus.FAILED, StepStatus.UNCLEAR)
     }
-    return replace(
+    return changed(
         state,
         cause=cause,
         reason="",
@@ -239,38 +239,38 @@ def _revert_started(state: Incident, event: Event) -> Incident:
 def _reverted(state: Incident, _: Event) -> Incident:
     rungs = {n: replace(r, reverted=True) if n in state.reverting else r for n, r in state.rungs.items()}
     climbs = state.cause is Cause.RUNG_FAILED
-    state = replace(state, rungs=rungs, reverting=(), rung=state.rung + 1 if climbs else state.rung)
+    state = changed(state, rungs=rungs, reverting=(), rung=state.rung + 1 if climbs else state.rung)
     if state.held:
         return state
-    return replace(state, lease_from=None, lease_until=None, lease_told="", lease_told_at=None)
+    return changed(state, lease_from=None, lease_until=None, lease_told="", lease_told_at=None)
 
 
 def _handed_over(state: Incident, event: Event) -> Incident:
     stuck = state.stuck or bool(event.detail.get("stuck"))
     reason = event.detail.get("reason", state.reason)
-    return replace(state, handed_over=True, applying=False, stuck=stuck, reason=reason)
+    return changed(state, handed_over=True, applying=False, stuck=stuck, reason=reason)
 
 
 def _shadow_planned(state: Incident, _: Event) -> Incident:
-    return replace(state, applying=False, reason="shadow")
+    return changed(state, applying=False, reason="shadow")
 
 
 def _kept(state: Incident, _: Event) -> Incident:
     rungs = {n: replace(r, kept=True) for n, r in state.rungs.items()}
-    return replace(state, rungs=rungs, applying=False)
+    return changed(state, rungs=rungs, applying=False)
 
 
 def _closed(state: Incident, event: Event) -> Incident:
     outcome = Outcome(event.detail.get("outcome", Outcome.RECOVERED))
-    return replace(state, outcome=outcome, closed_at=event.at)
+    return changed(state, outcome=outcome, closed_at=event.at)
 
 
 def _acknowledged(state: Incident, event: Event) -> Incident:
-    return replace(state, acknowledged_by=str(event.detail.get("by", "")))
+    return changed(state, acknowledged_by=str(event.detail.get("by", "")))
 
 
 def _lost(state: Incident, _: Event) -> Incident:
-    return replace(state, lost=True)
+    return changed(state, lost=True)
 
 
 REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {

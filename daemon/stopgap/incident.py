@@ -1,9 +1,10 @@
 """Incident: one Rule on one Target. Its state is the fold of its append-only timeline (`transitions.apply`)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 
@@ -240,6 +241,21 @@ class Incident:
         """Return the annotations common to the same alerts."""
         firing = [a.annotations for a in self.alerts.values() if a.firing]
         return common(firing or [a.annotations for a in self.alerts.values()])
+
+
+_ALL = tuple(f.name for f in fields(Incident))
+_values_of = attrgetter(*_ALL)
+_SET = tuple(getattr(Incident, name).__set__ for name in _ALL)
+
+
+def changed(state: Incident, **changes: Any) -> Incident:
+    """Return a state with some fields changed, as `dataclasses.replace` does, in a third of its time: each event does it."""
+    after = object.__new__(Incident)
+    for set_value, value in zip(_SET, _values_of(state), strict=True):
+        set_value(after, value)
+    for name, value in changes.items():
+        object.__setattr__(after, name, value)
+    return after
 
 
 def common(sets: list[Mapping[str, str]]) -> dict[str, str]:

@@ -12,7 +12,18 @@ from types import MappingProxyType
 
 from stopgap.facts import REDUCERS, kept_after_failure
 from stopgap.guard import WAITS
-from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, RungState, StepStatus
+from stopgap.incident import (
+    Cause,
+    Event,
+    EventKind as K,
+    Incident,
+    Phase,
+    Ref,
+    Role,
+    RungState,
+    StepStatus,
+    changed,
+)
 
 
 def _waits(_: Incident, event: Event) -> bool:
@@ -105,7 +116,7 @@ def apply(state: Incident, event: Event) -> Incident:
     if reducer is not None:
         state = reducer(state, event)
     if event.seq:
-        state = replace(state, seq=event.seq)
+        state = changed(state, seq=event.seq)
     for arc in _BY_EVENT.get((state.phase, event.kind), ()):
         if arc.when(state, event):
             return _enter(state, arc.to, event.at)
@@ -120,7 +131,7 @@ def fold(identifier: str, events: Iterable[Event]) -> Incident:
 def resume(state: Incident, at: datetime) -> Incident:
     """Return the state with which a restarted process goes on: what was healthy before must prove itself anew."""
     probes = {key: replace(p, since=at, streak=1) for key, p in state.probes.items()}
-    return replace(state, probes=probes)
+    return changed(state, probes=probes)
 
 
 _FRESH: Mapping[Phase, str] = {
@@ -140,7 +151,7 @@ def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
         probes = {key: p for key, p in probes.items() if not key.startswith(_FRESH[phase])}
     unproven = state.unproven and phase is not Phase.RECOVERING
     reason = "" if state.reason in WAITS and phase is not Phase.WAITING else state.reason
-    return replace(
+    return changed(
         state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven, reason=reason
     )
 
