@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 
 import pytest
 import structlog
@@ -85,6 +86,25 @@ def test_a_traceback_is_kept_and_cannot_forge_a_line(written):
     assert "ValueError: invalid literal" in text
     assert "\n2026" not in text
     assert "\x1b[2J" not in text
+
+
+def test_a_harmless_event_is_the_same_line_whichever_way_it_takes(written, monkeypatch):
+    log.configure(stream=written)
+    timeline = TIMELINES[HELD]
+    for event in timeline:
+        log.observe(Line(HELD, event), fold(HELD, timeline))
+    monkeypatch.setattr(log, "straight", lambda _: None)
+    for event in timeline:
+        log.observe(Line(HELD, event), fold(HELD, timeline))
+    told = [re.sub(r'"timestamp":"[^"]+Z"', "", line) for line in written.getvalue().splitlines()]
+    assert told[: len(timeline)] == told[len(timeline) :]
+
+
+def test_a_quieter_log_leaves_news_out(written):
+    log.configure(stream=written, level=logging.WARNING)
+    for kind in (K.OPENED, K.STEP_FAILED, K.HANDED_OVER):
+        log.observe(Line(HELD, Event(kind, NOW, {}, 1)), Incident(HELD))
+    assert [line["level"] for line in lines(written)] == ["warning", "error"]
 
 
 @pytest.mark.parametrize(
