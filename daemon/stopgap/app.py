@@ -101,7 +101,6 @@ class App:
         )
         for warning in loaded.warnings:
             log.warning("rule_warning", where=str(warning))
-        settle_memory()
 
     async def stop(self) -> None:
         """Stop in reverse: take no more requests, drain to the next step border, revert nothing, close the store."""
@@ -226,6 +225,7 @@ async def serve(settings: Settings) -> None:
             loop.add_signal_handler(number, over.set)
         await app.start()
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        settle_memory()
         await over.wait()
         log.info("stopping")
     finally:

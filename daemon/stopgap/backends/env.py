@@ -59,6 +59,8 @@ class Env(FileFlags):
             elif there:
                 last = there[-1]
                 raw = _raw(key, entry, text[last.raw_start : last.raw_end])
+                if not raw and text[last.raw_start - 1] in " \t":
+                    raw = '""'  # nothing after a space would not tell where the old value stood
                 text = text[: last.raw_start] + raw + text[last.raw_end :]
             else:
                 text = _with(text, key, _raw(key, entry, ""))
