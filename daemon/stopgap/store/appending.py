@@ -26,6 +26,7 @@ AFTERMATH = frozenset({EventKind.NOTIFIED, EventKind.NOTIFY_FAILED})
 _incident, _held, _episode = schema.incident.c, schema.held.c, schema.episode.c
 _FIND = select(_incident.seq, _incident.closed_at).where(_incident.id == bindparam("of"))
 _ADVANCE = schema.incident.update().where(_incident.id == bindparam("of")).values(seq=bindparam("reached"))
+_ADVANCE_FROM = _ADVANCE.where(_incident.closed_at.is_(None), _incident.seq == bindparam("expected"))
 _ACTED = schema.incident.update().where(_incident.id == bindparam("of")).values(acted_at=bindparam("at"))
 _PERMIT = schema.permit.insert()
 _TAKE = keep_first(schema.held)
@@ -78,21 +79,11 @@ def _encoded(values: Mapping[str, Json]) -> dict[str, str]:
 def append(batch: Batch, prepared: Prepared) -> tuple[Event, ...] | Conflict | Refusal:
     """Do one append inside the batch."""
     what = prepared.append
-    found = batch.connection.execute(_FIND, {"of": what.incident}).one_or_none()
-    if found is None:
-        return Conflict(0)
-    seq, closed_at = found
-    if closed_at is not None and not _is_aftermath(what):
-        return Conflict(seq)
-    if what.expect is not None and what.expect != seq:
-        return Conflict(seq)
-    if what.request is not None:
-        refusal = _ask(batch, what.request, prepared.at)
-        if refusal is not None:
-            return refusal
+    seq = _advance(batch, prepared)
+    if not isinstance(seq, int):
+        return seq
     batch.written = True
     events = tuple(batch.record(what.incident, event, seq + i) for i, event in enumerate(what.events, 1))
-    batch.connection.execute(_ADVANCE, {"of": what.incident, "reached": seq + len(events)})
     _change_holdings(batch, prepared)
     _keep_undo(batch, prepared)
     if what.permit and what.request is not None:
@@ -100,6 +91,27 @@ def append(batch: Batch, prepared: Prepared) -> tuple[Event, ...] | Conflict | R
     if what.closing is not None:
         _close(batch, prepared, what.closing)
     return events
+
+
+def _advance(batch: Batch, prepared: Prepared) -> int | Conflict | Refusal:
+    """Move the incident on by the events; returns the seq that it had, or why it stays. Mostly, one statement asks and does."""
+    what = prepared.append
+    if what.expect is not None and what.request is None:
+        row = {"of": what.incident, "expected": what.expect, "reached": what.expect + len(what.events)}
+        if batch.connection.execute(_ADVANCE_FROM, row).rowcount:
+            return what.expect
+    found = batch.connection.execute(_FIND, {"of": what.incident}).one_or_none()
+    if found is None:
+        return Conflict(0)
+    seq, closed_at = found
+    if (closed_at is not None and not _is_aftermath(what)) or what.expect not in (None, seq):
+        return Conflict(seq)
+    if what.request is not None:
+        refusal = _ask(batch, what.request, prepared.at)
+        if refusal is not None:
+            return refusal
+    batch.connection.execute(_ADVANCE, {"of": what.incident, "reached": seq + len(what.events)})
+    return int(seq)
 
 
 def _is_aftermath(what: Append) -> bool:

@@ -3,7 +3,7 @@
 Journal rows are collected and written at the end, all in one statement: no operation reads them back.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -30,7 +30,7 @@ class Batch:
     def record(self, incident: str, event: Event, seq: int) -> Event:
         """Take up one event of a timeline; returns it as a replay will read it."""
         detail = encode(event.detail)
-        event = replace(event, seq=seq, detail=decode(detail))
+        event = Event(event.kind, event.at, decode(detail), seq)
         row = {
             "incident": incident,
             "seq": seq,
