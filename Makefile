@@ -11,7 +11,7 @@ ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration action alert matcher template probe rule catalog incident ledger \
-  guard plan rulebook facts transitions moves asking decide journal steps closing timers perform \
+  guard plan rulebook facts transitions moves asking decide journal steps closing timers marks perform \
   engine orders
 comma := ,
 empty :=

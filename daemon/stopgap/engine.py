@@ -18,9 +18,11 @@ from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.decide import decide
 from stopgap.errors import StoreError
+from stopgap.guard import Reason
 from stopgap.incident import Event, EventKind as K, Incident, holdings
 from stopgap.journal import CONTROL, Journal, Line, Sighting
 from stopgap.ledger import Brake, BrakeScope
+from stopgap.marks import Marks
 from stopgap.moves import Act, Circumstances, Settle, Start, Wait
 from stopgap.perform import Performer
 from stopgap.plan import target_of
@@ -81,8 +83,8 @@ class Engine:
         self._clock = clock
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
-        self._by_alert: dict[str, set[str]] = {}
-        self._served: set[tuple[str, str]] = set()
+        self._by_alert = Marks()  # incidents
+        self._served = Marks()  # rules
         self._places: dict[str, tuple[_Place, ...]] = {}
         self._receiving = 0
         self._observers: list[Observer] = []
@@ -100,7 +102,8 @@ class Engine:
         await self.journal.remember(self.rulebook.versions())
         self._versions = {rule.version: rule for rule in self.rulebook.rules.values()}
         self.brakes = await self.journal.brakes()
-        self._served = set(await self.journal.served())
+        for rule, fingerprint in await self.journal.served():
+            self._served.add(rule, (fingerprint,))
         now = self._clock.now()
         for identifier, events in (await self.journal.live()).items():
             state = resume(fold(identifier, events), now)
@@ -131,9 +134,12 @@ class Engine:
     async def use(self, rulebook: Rulebook) -> None:
         """Swap the rules; running incidents keep the version under which they opened. Raises StoreError: nothing is swapped."""
         await self.journal.remember(rulebook.versions())
-        self.rulebook = rulebook
+        before, self.rulebook = self.rulebook, rulebook
         self._versions |= {rule.version: rule for rule in rulebook.rules.values()}
-        needed = {state.version for state in self.incidents.values()} | set(rulebook.versions())
+        needed = {state.version for state in self.incidents.values()} | {*rulebook.versions()}
+        needed |= {
+            *before.versions()
+        }  # a notification that is being taken may still open incidents under them
         self._versions = {version: rule for version, rule in self._versions.items() if version in needed}
         self._places.clear()
         self._touch_all()
@@ -162,13 +168,15 @@ class Engine:
                 received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
                 if self._is_news(place, alert):
                     news.append(self._sighting(place, alert))
+            news += self._ends(alert, places)
         if news:
             self._receiving += 1
             try:
                 await self.journal.receive(news)
             finally:
                 self._receiving -= 1
-            self._served -= {(s.rule, s.fingerprint) for s in news if not s.firing}
+            for over in (sighting for sighting in news if not sighting.firing):
+                self._served.remove(over.rule, (over.fingerprint,))
         return received
 
     def _places_of(self, alert: Alert) -> tuple[_Place, ...]:
@@ -181,9 +189,9 @@ class Engine:
                 self._places.clear()
             self._places[alert.fingerprint] = matched
         own = {}
-        for identifier in self._by_alert.get(alert.fingerprint, ()):
+        for identifier in self._by_alert.of(alert.fingerprint):
             state = self.incidents[identifier]
-            rule = self._versions.get(state.version)
+            rule = self._versions.get(state.version) or self.rulebook.rules.get(state.rule)
             if rule is not None:
                 own[rule.id] = _Place(rule, state.target, state.flaw, state)
         if not own:
@@ -195,8 +203,19 @@ class Engine:
         if self._receiving:
             return True
         known = place.state is not None and place.state.alerts[alert.fingerprint].firing
-        served = (place.rule.id, alert.fingerprint) in self._served
+        served = place.rule.id in self._served.of(alert.fingerprint)
         return not (served or known) if alert.firing else served or known
+
+    def _ends(self, alert: Alert, places: tuple[_Place, ...]) -> list[Sighting]:
+        """Return what an alert that is over ends under rules that are not loaded any more, or take it no more."""
+        if alert.firing:
+            return []
+        rules = {self.incidents[name].rule for name in self._by_alert.of(alert.fingerprint)}
+        gone = sorted((rules | self._served.of(alert.fingerprint)) - {place.rule.id for place in places})
+        now = self._clock.now()
+        return [
+            Sighting(rule, "", "", "", "", alert.fingerprint, alert={}, firing=False, at=now) for rule in gone
+        ]
 
     def _sighting(self, place: _Place, alert: Alert) -> Sighting:
         rule = place.rule
@@ -231,32 +250,30 @@ class Engine:
         if before is not None and holdings(before) - holdings(state):
             self._release()
         if line.event.kind is K.CLOSED:
-            self._served |= {(state.rule, fingerprint) for fingerprint in line.event.detail.get("served", ())}
-        self._notify(line, state)
+            self._served.add(state.rule, line.event.detail.get("served", ()))
         self._touch(line.incident)
+        self._notify(line, state)
 
     def _keep(self, state: Incident, joined: Iterable[str]) -> None:
         if state.closed_at is None:
             self.incidents[state.id] = state
-            for fingerprint in joined:
-                self._by_alert.setdefault(fingerprint, set()).add(state.id)
+            self._by_alert.add(state.id, joined)
             return
         self.incidents.pop(state.id, None)
-        for fingerprint in state.alerts:
-            members = self._by_alert.get(fingerprint, set())
-            members.discard(state.id)
-            if not members:
-                self._by_alert.pop(fingerprint, None)
+        self._by_alert.remove(state.id, state.alerts)
         self._timers.clear(state.id)
         self._performer.forget(state.id)
 
     def _release(self) -> None:
-        for identifier in self._performer.release():
+        for identifier in self._performer.release(Reason.TARGET_BUSY, Reason.RESOURCE_HELD):
             self._touch(identifier)
 
     def _notify(self, line: Line, state: Incident) -> None:
         for observer in self._observers:
-            observer(line, state)
+            try:
+                observer(line, state)
+            except Exception:  # border: observer. A fault of one keeps nothing from the others
+                log.exception("observer_fault", incident=line.incident, kind=line.event.kind)
 
     def _asked(self, kind: str, verdict: Verdict, asked: Incident, event: Event | None) -> None:
         """Count a probe's answer; an event says what the answer before said, and is taken note of without a line."""
@@ -328,38 +345,47 @@ class Engine:
 
     async def _perform(self, state: Incident, rule: Rule, move: Any) -> None:
         identifier = state.id
-        again = None
+        again: timedelta | None = AFTER_SURPRISE  # also when an action cancels itself
         try:
             await self._performer.perform(state, rule, move)
+            again = None
         except StoreError as error:
             log.error("store_unavailable", incident=identifier, why=str(error))  # noqa: TRY400 - expected, no trace
             again = AFTER_STORE_ERROR
         except Exception:  # border: task. A fault in one incident must not stop the others
             log.exception("incident_fault", incident=identifier, move=type(move).__name__)
-            again = AFTER_SURPRISE
         finally:
             self._tasks.pop(identifier, None)
             self._acting.discard(identifier)
-        if again is not None and identifier in self.incidents and not self._stopping:
-            self._timers.set(identifier, self._clock.now() + again)
-        else:
+            self._go_on(identifier, again)
+
+    def _go_on(self, identifier: str, after: timedelta | None) -> None:
+        """Decide anew, at once or after a pause."""
+        if self._stopping or identifier not in self.incidents:
+            return
+        if after is None:
             self._touch(identifier)
+        else:
+            self._timers.set(identifier, self._clock.now() + after)
 
     # --- brakes ---
 
     async def brake(self, brake: Brake) -> None:
         """Stop automatic changes, durably."""
         await self.journal.brake(brake)
-        self.brakes = await self.journal.brakes()
+        self.brakes = (*self._brakes_but(brake.scope, brake.name), brake)
         self._touch_all()
 
     async def release(self, scope: BrakeScope, name: str, by: str) -> bool:
         """Let automation decide anew from the present; False when there was no such brake."""
         was_on = await self.journal.release(scope, name, by, self._clock.now())
-        self.brakes = await self.journal.brakes()
-        self._performer.release()
+        self.brakes = self._brakes_but(scope, name)
+        self._performer.release(Reason.BRAKE)
         self._touch_all()
         return was_on
+
+    def _brakes_but(self, scope: BrakeScope, name: str) -> tuple[Brake, ...]:
+        return tuple(on for on in self.brakes if (on.scope, on.name) != (scope, name))
 
     # --- what orders.py asks ---
 

@@ -6,6 +6,7 @@ committed is an unknown outcome, as after a crash: the next decision finds a sta
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -15,8 +16,8 @@ from pydantic import SecretStr
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.closing import closing_of
-from stopgap.guard import Refusal, Request, check
-from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, holdings
+from stopgap.guard import Reason, Refusal, Request, check
+from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, Phase, holdings
 from stopgap.journal import Append, Conflict, Journal
 from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait, record
 from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
@@ -47,7 +48,7 @@ class Performer:
         self._clock = clock
         self._secrets = secrets
         self._asked = asked
-        self._retry_at: dict[str, datetime] = {}
+        self._refused: dict[str, Refusal] = {}
         self._hurries: dict[str, asyncio.Event] = {}
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
         self._steps = Steps(journal, catalog, clock, self.append)
@@ -75,24 +76,27 @@ class Performer:
     # --- what a restart may forget ---
 
     def hurry(self, state: Incident) -> None:
-        """Cut a waiting step short while no alert fires."""
-        if state.id in self._hurries:
-            (self._hurries[state.id].clear if state.firing else self._hurries[state.id].set)()
+        """Cut a waiting step short while no alert fires, or when a person has it all taken back."""
+        hurry = self._hurries.get(state.id)
+        if hurry is not None:
+            (hurry.clear if state.firing and state.phase is not Phase.REVERTING else hurry.set)()
 
     def forget(self, identifier: str) -> None:
         """Drop what is kept for a closed incident."""
-        self._retry_at.pop(identifier, None)
+        self._refused.pop(identifier, None)
         self._hurries.pop(identifier, None)
 
     def retry_at(self, identifier: str) -> datetime | None:
         """Return when a refused request may be asked again."""
-        return self._retry_at.get(identifier)
+        refusal = self._refused.get(identifier)
+        return refusal.until if refusal else None
 
-    def release(self) -> tuple[str, ...]:
-        """Let every refused request be asked again now; returns whose."""
-        refused = tuple(self._retry_at)
-        self._retry_at.clear()
-        return refused
+    def release(self, *reasons: Reason) -> tuple[str, ...]:
+        """Let requests that were refused for these reasons be asked again now; returns whose."""
+        freed = tuple(name for name, refusal in self._refused.items() if refusal.reason in reasons)
+        for name in freed:
+            del self._refused[name]
+        return freed
 
     # --- journaling ---
 
@@ -120,7 +124,8 @@ class Performer:
         return not isinstance(answer, Conflict)
 
     async def _refuse(self, state: Incident, refusal: Refusal) -> None:
-        self._retry_at[state.id] = refusal.until or self._clock.now() + BUSY_AGAIN
+        again_at = refusal.until or self._clock.now() + BUSY_AGAIN
+        self._refused[state.id] = replace(refusal, until=again_at)
         if state.reason != refusal.reason:
             until = refusal.until.isoformat() if refusal.until else None
             await self.append(
@@ -176,7 +181,7 @@ class Performer:
         elif refusal is not None:
             await self._refuse(state, refusal)
         else:
-            self._retry_at.pop(state.id, None)
+            self._refused.pop(state.id, None)
             await self._steps.begin(state, rule, move.rung, planned, request, hurry)
 
     async def _shadow(

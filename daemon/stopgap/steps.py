@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
-from stopgap.action import Json, Moment, Restored, Reverted, Settled
+from stopgap.action import Danger, Json, Moment, Restored, Reverted, Settled
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.decide import LOOKS, TRIES
@@ -17,6 +17,7 @@ from stopgap.plan import Plan, PlannedStep
 from stopgap.rule import Rule
 
 ACTIONS_AT_ONCE = 8
+HARMLESS_AT_ONCE = 64  # of those without danger
 LONGEST_BACKOFF = timedelta(minutes=1)
 LONGEST_WHY = 500  # characters
 
@@ -60,7 +61,7 @@ class Act:
             target=state.target,
             incident=state.id,
             labels=state.labels,
-            hurry=hurry,
+            hurry=hurry if ref.role in (Role.DO, Role.ACTIVATE) else None,
         )
         self.detail: dict[str, Any] = {
             "rung": ref.rung,
@@ -77,7 +78,7 @@ class Act:
 
 
 class Steps:
-    """Runs acts, at most eight at once."""
+    """Runs acts, at most eight at once; those that change nothing, such as waits, take no place from the others."""
 
     def __init__(self, journal: Journal, catalog: Catalog, clock: Clock, append: AppendDecision) -> None:
         self._journal = journal
@@ -85,6 +86,7 @@ class Steps:
         self._clock = clock
         self._append = append
         self._running = asyncio.Semaphore(ACTIONS_AT_ONCE)
+        self._harmless = asyncio.Semaphore(HARMLESS_AT_ONCE)
 
     # --- intents ---
 
@@ -149,8 +151,11 @@ class Steps:
         role = Role.DO if act.ref.role is Role.REVERT else act.ref.role
         return await self._journal.undo(act.state.id, str(Ref(act.ref.rung, role, act.ref.step)))
 
+    def _turn(self, act: Act) -> asyncio.Semaphore:
+        return self._harmless if act.step.action.danger is Danger.NONE else self._running
+
     async def _observe(self, act: Act) -> Json:
-        async with self._running, asyncio.timeout(act.seconds):
+        async with self._turn(act), asyncio.timeout(act.seconds):
             return await act.step.action.observe(act.step.params, act.moment)
 
     def _intent(self, act: Act, **more: str) -> Event:
@@ -164,7 +169,7 @@ class Steps:
         action, params = act.step.action, act.step.params
         receipt: dict[str, Json] = {}
         try:
-            async with self._running, asyncio.timeout(act.seconds):
+            async with self._turn(act), asyncio.timeout(act.seconds):
                 if act.ref.role is Role.REVERT:
                     answer = await action.revert(params, undo.before, undo.receipt, act.moment)
                 else:
@@ -266,13 +271,14 @@ class Steps:
         for number in sorted(state.held, reverse=True):
             plan = planned(number)
             if isinstance(plan, Refusal):
+                lines.append(f"put back {', '.join(state.rungs[number].resources)}: {plan.text}")
                 continue
             for i in reversed(range(len(plan.do))):
                 undo = await self._journal.undo(state.id, str(Ref(number, Role.DO, i)))
                 back = state.steps.get(Ref(number, Role.REVERT, i))
                 if undo is None or not plan.reverts[i] or (back and back.status is StepStatus.SUCCEEDED):
                     continue  # never begun, nothing to take back, or back already
-                lines.append(plan.do[i].action.undo_by_hand(plan.do[i].params, undo.before))
+                lines.append(_by_hand(plan.do[i], undo))
             lines += [f"then {words(step)}" for step in plan.activate]
         return lines
 
@@ -283,6 +289,13 @@ class Steps:
 
     async def _fact(self, state: Incident, event: Event, receipt: dict[str, Json]) -> None:
         await self._journal.append(Append(state.id, (event,), receipt=receipt))
+
+
+def _by_hand(step: PlannedStep, undo: Undo) -> str:
+    try:
+        return step.action.undo_by_hand(step.params, undo.before)
+    except Exception:  # noqa: BLE001 - border: step. Whatever is wrong with the words, the hand-over is told
+        return f"put back {', '.join(step.action.resource(step.params))}"
 
 
 def _why(error: Exception) -> str:
