@@ -1,6 +1,7 @@
 """The whole daemon in one process: what arrives by HTTP, what it does to a file, and what it answers."""
 
 import asyncio
+import gc
 import io
 import json
 import time
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 from tests.prometheus_server import free_port
 
-from stopgap.app import App
+from stopgap.app import App, settle_memory
 from stopgap.errors import ConfigError
 from stopgap.settings import Settings
 
@@ -39,13 +40,18 @@ async def daemon(folder: Path, rules: str = RULES, **more):
         Settings(rules=folder / "rules", data=folder / "data", listen=listen, control_token="word", **more)
     )
     await app.start()
+    thresholds = gc.get_threshold()
+    settle_memory()  # as the daemon does
     headers = {"Authorization": "Bearer word"}
     try:
         async with aiohttp.ClientSession(f"http://{listen}", headers=headers) as session:
             app.session = session
             yield app
     finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
         await app.stop()
+        await asyncio.sleep(0.05)  # closed connections say goodbye in the next turns of the loop
 
 
 def body(*alerts: dict, group: str = "{}") -> dict:
