@@ -129,6 +129,9 @@ class Store:
         slices = [sightings[i : i + PASS] for i in range(0, len(sightings), PASS)]
         jobs = [Job(self._loop.create_future(), sightings=part) for part in slices]
         self._writer.submit(jobs)
+        if len(jobs) == 1:
+            await jobs[0].future
+            return
         answers = await asyncio.gather(*(job.future for job in jobs), return_exceptions=True)
         for answer in answers:
             if answer is not None:

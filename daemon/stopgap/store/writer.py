@@ -53,7 +53,8 @@ class Writer:
         self.error = ""
         self._engine = engine
         self._delivery = delivery
-        self._queue: queue.Queue[Job | None] = queue.Queue(limit)
+        self._limit = limit
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._pending: deque[Job] = deque()
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="stopgap journal", daemon=True)
@@ -72,11 +73,12 @@ class Writer:
         """Queue operations, all or none. Raises StoreError at once when there is no room."""
         if self._closing:
             raise StoreError("the journal is closed")
-        limit = self._queue.maxsize
-        if self.queue_length + len(jobs) > limit:
-            raise StoreError(f"the journal's queue is full ({limit} operations): the disk does not keep up")
+        if self.queue_length + len(jobs) > self._limit:
+            raise StoreError(
+                f"the journal's queue is full ({self._limit} operations): the disk does not keep up"
+            )
         for job in jobs:
-            self._queue.put_nowait(job)
+            self._queue.put(job)
 
     def stop(self) -> None:
         """Work off what is queued, then end. Blocks: not for the event loop."""
