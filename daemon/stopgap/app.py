@@ -28,7 +28,7 @@ from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
 from stopgap.engine import Engine
-from stopgap.errors import ConfigError, StopgapError
+from stopgap.errors import ConfigError, StopgapError, StoreError
 from stopgap.heartbeat import heartbeat
 from stopgap.incident import Event, EventKind as K
 from stopgap.metrics import Metrics
@@ -119,7 +119,7 @@ class App:
         return build_rule(document, self.catalog)
 
     async def reload(self) -> Reloaded:
-        """Build all, then swap; a mistake keeps the rules in force and is said in log, metric and answer."""
+        """Build all, then swap; a mistake keeps the rules in force and is said in log, metric and answer. Raises StoreError."""
         async with self._reloading:
             try:
                 loaded = await self._load()
@@ -128,14 +128,21 @@ class App:
                 self.metrics.load_failed()
                 await self._note(K.RELOAD_FAILED, problems=problems[:20], count=len(problems))
                 return Reloaded(len(self.engine.rulebook.rules), problems)
-            await self.engine.use(loaded.rulebook)
+            try:
+                await self.engine.use(loaded.rulebook)
+            except StoreError:
+                self.metrics.load_failed()
+                raise
             self.context.contacts.replace(loaded.contacts)
             self.metrics.loaded(self.engine.rulebook.rules, self.clock.now())
             await self._note(K.RELOADED, rules=len(loaded.rules), hash=loaded.hash)
             return Reloaded(len(loaded.rules))
 
     async def _note(self, kind: K, **detail: Any) -> None:
-        await self.store.control(Event(kind, self.clock.now(), detail))
+        try:
+            await self.store.control(Event(kind, self.clock.now(), detail))
+        except StoreError as error:  # what is said is true all the same
+            log.error(kind.value, store=str(error), **detail)  # noqa: TRY400 - expected, no trace
 
     # --- observers ---
 
@@ -198,14 +205,14 @@ def settle_memory() -> None:
 
 
 def token_in(data: Path) -> SecretStr:
-    """Return the control token of a data directory, made (0600) when there is none."""
-    path = data / TOKEN_FILE
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
-    except FileExistsError:
-        return SecretStr(path.read_text(encoding="utf-8").strip())
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+    """Return the control token of a data directory, made (0600) when there is none; an empty one would let nobody in."""
+    path, fresh = data / TOKEN_FILE, data / (TOKEN_FILE + ".new")
+    if not path.exists() or not path.read_text(encoding="utf-8").strip():
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        fresh.replace(path)
     return SecretStr(path.read_text(encoding="utf-8").strip())
 
 
@@ -213,10 +220,16 @@ async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reloads."""
     app = App(settings)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    reloads: set[asyncio.Task[Reloaded]] = set()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await app.reload()
+        except StoreError as error:
+            log.error("reload_failed", why=str(error))  # noqa: TRY400 - expected, no trace
 
     def hang_up() -> None:
-        task = asyncio.create_task(app.reload())
+        task = asyncio.create_task(reload())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 

@@ -23,10 +23,10 @@ def parse_duration(text: object) -> timedelta:
         return timedelta()
     if not isinstance(text, str) or not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration: write a number with a unit, such as 30s, 10m or 1h30m")
-    found = timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text[:64])))
-    if found > _LONGEST:
-        raise ValueError(f"{text!r} is longer than ten years")
-    return found
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text[:64]))
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"{text[:64]!r} is longer than ten years")
+    return timedelta(seconds=seconds)
 
 
 def print_duration(duration: timedelta) -> str:

@@ -6,6 +6,7 @@ failure is itself a line of the timeline.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ ALWAYS = frozenset(
 
 QUEUED = 1000  # messages that may wait
 WORKERS = 2
+LAST_WORDS = 5.0  # seconds that a stop waits for what is queued
 LONGEST_BODY = 4000  # characters
 
 
@@ -44,7 +46,7 @@ class Message:
 
 
 class Teller:
-    """Sends what `observe` queued. `start` and `stop` own the workers; what is still queued at `stop` is dropped and logged."""
+    """Sends what `observe` queued. `start` and `stop` own the workers; what a stop cannot send in time is dropped and logged."""
 
     def __init__(
         self, journal: Journal, contacts: Contacts, clock: Clock, rule_of: Callable[[Incident], Rule | None]
@@ -61,7 +63,9 @@ class Teller:
         self._workers = [asyncio.create_task(self._work(), name=f"teller {i}") for i in range(WORKERS)]
 
     async def stop(self) -> None:
-        """Stop the workers."""
+        """Send what is queued, as far as it goes in a few seconds, and stop the workers."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._queue.join(), LAST_WORDS)
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -94,18 +98,25 @@ class Teller:
     async def _work(self) -> None:
         while True:
             message = await self._queue.get()
-            detail: dict[str, Any] = {"contact": message.contact, "when": message.when}
-            kind = K.NOTIFIED
             try:
-                await self._contacts.send(message.pack, message.contact, message.title, message.body)
-            except ActionError as error:
-                kind = K.NOTIFY_FAILED
-                detail["why"] = str(error)[:300]
-            try:
-                event = Event(kind, self._clock.now(), detail)
-                await self._journal.append(Append(message.incident, (event,)))
-            except StoreError as error:
-                log.warning("message_not_journaled", incident=message.incident, why=str(error))
+                await self._deliver(message)
+            except Exception:  # border: message. One that cannot be sent keeps nobody from hearing the next
+                log.exception("message_fault", incident=message.incident, contact=message.contact)
+            self._queue.task_done()
+
+    async def _deliver(self, message: Message) -> None:
+        detail: dict[str, Any] = {"contact": message.contact, "when": message.when}
+        kind = K.NOTIFIED
+        try:
+            await self._contacts.send(message.pack, message.contact, message.title, message.body)
+        except ActionError as error:
+            kind = K.NOTIFY_FAILED
+            detail["why"] = str(error)[:300]
+        try:
+            event = Event(kind, self._clock.now(), detail)
+            await self._journal.append(Append(message.incident, (event,)))
+        except StoreError as error:
+            log.warning("message_not_journaled", incident=message.incident, why=str(error))
 
 
 def must_hear(event: Event, state: Incident) -> bool:
