@@ -6,7 +6,7 @@ from stopgap.rule import Rule
 
 
 def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool = False) -> Closing:
-    """Return the closing of an incident. Alerts that fire again while their mitigation is taken back open the next incident."""
+    """Return the closing of an incident. Alerts that fire again while it is taken back open the next one, under `rule`."""
     held_and_back = state.cause is Cause.RECOVERED
     refiring: tuple[Sighting, ...] = ()
     if state.firing and not serve and rule is not None:
@@ -28,7 +28,7 @@ def _again(state: Incident, rule: Rule, fingerprint: str, event: Event) -> Sight
     alert = state.alerts[fingerprint]
     return Sighting(
         rule=state.rule,
-        version=state.version,
+        version=rule.version,
         target=state.target,
         severity=state.severity,
         mode=state.mode,

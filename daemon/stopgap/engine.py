@@ -23,7 +23,7 @@ from stopgap.incident import Event, EventKind as K, Incident, holdings
 from stopgap.journal import CONTROL, Journal, Line, Sighting
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.marks import Marks
-from stopgap.moves import Act, Circumstances, Settle, Start, Wait
+from stopgap.moves import Act, Circumstances, Deed, Settle, Start, Wait
 from stopgap.perform import Performer
 from stopgap.plan import target_of
 from stopgap.probe import Verdict
@@ -93,7 +93,7 @@ class Engine:
         self._acting: set[str] = set()
         self._dirty: dict[str, None] = {}
         self._stopping = False
-        self._performer = Performer(journal, catalog, clock, lambda: self.rulebook.secrets, self._asked)
+        self._performer = Performer(journal, catalog, clock, lambda: self.rulebook, self._asked)
 
     # --- life ---
 
@@ -343,7 +343,7 @@ class Engine:
             bound=self.mode,
         )
 
-    async def _perform(self, state: Incident, rule: Rule, move: Any) -> None:
+    async def _perform(self, state: Incident, rule: Rule, move: Deed) -> None:
         identifier = state.id
         again: timedelta | None = AFTER_SURPRISE  # also when an action cancels itself
         try:

@@ -63,7 +63,10 @@ class Wait:
     until: datetime | None = None
 
 
-Move = Record | Start | Act | Settle | TakeBack | Ask | Wait
+Deed = Record | Start | Act | Settle | TakeBack | Ask
+"""What there is to do now."""
+
+Move = Deed | Wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Any
-
-from pydantic import SecretStr
+from typing import Any, assert_never
 
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
@@ -19,10 +17,11 @@ from stopgap.closing import closing_of
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, Phase, holdings
 from stopgap.journal import Append, Conflict, Journal
-from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait, record
+from stopgap.moves import Act, Ask, Deed, Record, Settle, Start, TakeBack, record
 from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
 from stopgap.probe import Finding, Verdict
 from stopgap.rule import Mode, Rule
+from stopgap.rulebook import Rulebook
 from stopgap.steps import Steps, words
 from stopgap.template import Scope
 from stopgap.transitions import apply
@@ -34,26 +33,25 @@ BUSY_AGAIN = timedelta(
 )  # a refusal without an end is asked again after this, or when something is released
 
 Asked = Callable[[str, Verdict, Incident, Event | None], None]
-Secrets = Callable[[], Mapping[str, Mapping[str, SecretStr]]]
 
 
 class Performer:
     """Performs moves; keeps only what a restart may forget: when a refused request may be asked again."""
 
     def __init__(
-        self, journal: Journal, catalog: Catalog, clock: Clock, secrets: Secrets, asked: Asked
+        self, journal: Journal, catalog: Catalog, clock: Clock, rulebook: Callable[[], Rulebook], asked: Asked
     ) -> None:
         self._journal = journal
         self._catalog = catalog
         self._clock = clock
-        self._secrets = secrets
+        self._rulebook = rulebook
         self._asked = asked
         self._refused: dict[str, Refusal] = {}
         self._hurries: dict[str, asyncio.Event] = {}
         self._probing = asyncio.Semaphore(PROBES_AT_ONCE)
         self._steps = Steps(journal, catalog, clock, self.append)
 
-    async def perform(self, state: Incident, rule: Rule, move: Move) -> None:
+    async def perform(self, state: Incident, rule: Rule, move: Deed) -> None:
         """Do one move. Raises StoreError."""
         hurry = self._hurries.setdefault(state.id, asyncio.Event())
         self.hurry(state)
@@ -70,8 +68,8 @@ class Performer:
                 await self._take_back(state, rule, move)
             case Ask():
                 await self._ask(state, rule, move)
-            case Wait():
-                pass
+            case _:
+                assert_never(move)
 
     # --- what a restart may forget ---
 
@@ -134,8 +132,10 @@ class Performer:
 
     async def _record(self, state: Incident, rule: Rule, move: Record) -> None:
         events = [await self._written(state, rule, kind, detail) for kind, detail in move.events]
-        ends = events[-1].kind is K.CLOSED
-        await self.append(state, *events, closing=closing_of(state, rule, events[-1]) if ends else None)
+        closing = None
+        if events[-1].kind is K.CLOSED:  # what opens next, opens under the rule in force
+            closing = closing_of(state, self._rulebook().rules.get(rule.id, rule), events[-1])
+        await self.append(state, *events, closing=closing)
 
     async def _written(self, state: Incident, rule: Rule, kind: K, detail: Mapping[str, Any]) -> Event:
         """Return the event of a decision; who takes over is told how to undo what is in place."""
@@ -153,7 +153,7 @@ class Performer:
             labels=planned.labels if planned else state.labels,
             annotations=planned.annotations if planned else state.annotations,
             vars=rule.vars,
-            secrets=self._secrets().get(rule.pack, {}),
+            secrets=self._rulebook().secrets.get(rule.pack, {}),
             target=state.target,
             incident_id=state.id,
         )

@@ -41,12 +41,3 @@ class Probe(Protocol[P]):
         The probe bounds itself, because silence is an answer to some (tcp: unhealthy); an overrun is unknown.
         """
         ...
-
-
-def worst(verdicts: "list[Verdict] | tuple[Verdict, ...]") -> Verdict:
-    """Fold several verdicts into one: any unhealthy, else any unknown, else healthy; none asked is unknown."""
-    if Verdict.UNHEALTHY in verdicts:
-        return Verdict.UNHEALTHY
-    if Verdict.UNKNOWN in verdicts or not verdicts:
-        return Verdict.UNKNOWN
-    return Verdict.HEALTHY

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from tests.virtual import virtually
-from tests.world import World, rule
+from tests.world import START, World, rule
 
 from stopgap import tell
 from stopgap.errors import TemporaryError
 from stopgap.incident import EventKind as K
+from stopgap.ledger import Brake, BrakeScope
+from stopgap.probe import Verdict
 from stopgap.rule import Escalation
 from stopgap.tell import DEFAULT, Teller
 
@@ -154,4 +156,44 @@ async def test_more_messages_than_may_wait_are_dropped_and_nothing_else_stops():
     assert world.incident.phase == "mitigated"
     await world.passes(minutes=5)
     assert [name for name, *_ in people.told] == ["a"]
+    await teller.stop()
+
+
+@virtually
+async def test_a_brake_in_the_middle_of_a_rung_and_an_unproven_recovery_are_told():
+    people = People(DEFAULT)
+    world, teller = await told(people, recovered=())
+    world.switch.takes = 5
+    await world.fire()
+    await world.passes(seconds=1)
+    await world.engine.brake(Brake(BrakeScope.GLOBAL, "", "ann", "wait", START))
+    await world.passes(seconds=10)
+    assert [title.partition(": ")[2] for _, title, _ in people.told] == ["refused"]
+    await world.engine.release(BrakeScope.GLOBAL, "", "ann")
+    await world.settle()
+    await world.resolve()
+    await world.settle()
+    assert [title.partition(": ")[2] for _, title, _ in people.told][1:] == ["probe unknown"]
+    await teller.stop()
+
+
+@virtually
+async def test_a_rung_held_without_a_verdict_is_told():
+    people = People(DEFAULT)
+    world, teller = await told(people)
+    world.say.verdicts["ready"] = Verdict.UNKNOWN
+    await world.fire()
+    await world.passes(minutes=3)
+    assert [title.partition(": ")[2] for _, title, _ in people.told] == ["rung held"]
+    await teller.stop()
+
+
+@virtually
+async def test_nobody_is_told_of_an_incident_whose_rule_is_lost():
+    people = People(DEFAULT)
+    world, teller = await told(people, ladder=())
+    world.engine._versions.clear()
+    await world.fire()
+    await world.settle()
+    assert not people.told
     await teller.stop()
