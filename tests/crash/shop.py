@@ -87,6 +87,7 @@ class Shop:
             await asyncio.wait_for(self._daemon.wait(), 20)
         await self._session.close()
         await self._runner.cleanup()
+        await asyncio.sleep(0.05)  # closed connections say goodbye in the next turns of the loop
 
     async def _ok(self, _: web.Request) -> web.Response:
         return web.Response(text="ok")
