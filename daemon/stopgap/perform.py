@@ -53,8 +53,7 @@ class Performer:
 
     async def perform(self, state: Incident, rule: Rule, move: Deed) -> None:
         """Do one move. Raises StoreError."""
-        hurry = self._hurries.setdefault(state.id, asyncio.Event())
-        self.hurry(state)
+        hurry = self.hurry(state)
         match move:
             case Record():
                 await self._record(state, rule, move)
@@ -73,11 +72,11 @@ class Performer:
 
     # --- what a restart may forget ---
 
-    def hurry(self, state: Incident) -> None:
-        """Cut a waiting step short while no alert fires, or when a person has it all taken back."""
-        hurry = self._hurries.get(state.id)
-        if hurry is not None:
-            (hurry.clear if state.firing and state.phase is not Phase.REVERTING else hurry.set)()
+    def hurry(self, state: Incident) -> asyncio.Event:
+        """Cut a waiting step short while no alert fires, or when a person has it all taken back; returns what tells it."""
+        hurry = self._hurries.setdefault(state.id, asyncio.Event())
+        (hurry.clear if state.firing and state.phase is not Phase.REVERTING else hurry.set)()
+        return hurry
 
     def forget(self, identifier: str) -> None:
         """Drop what is kept for a closed incident."""

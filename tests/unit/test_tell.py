@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 from tests.virtual import virtually
 from tests.world import START, World, rule
 
@@ -197,3 +198,16 @@ async def test_nobody_is_told_of_an_incident_whose_rule_is_lost():
     await world.settle()
     assert not people.told
     await teller.stop()
+
+
+@virtually
+async def test_what_a_stop_cannot_send_in_time_is_dropped_and_counted():
+    people = People(DEFAULT, "a", "b", "c", "d")
+    people.takes = 60
+    world, teller = await told(people, escalate=(Escalation(when=K.OPENED, notify=("a", "b", "c", "d")),))
+    await world.fire()
+    await world.settle()
+    with structlog.testing.capture_logs() as said:
+        await teller.stop()
+    assert [line["count"] for line in said if line["event"] == "messages_dropped"] == [2]
+    assert not people.told
