@@ -109,9 +109,11 @@ async def test_a_login_comes_from_the_environment(monkeypatch):
 
 
 async def test_a_server_that_never_answers_is_unknown_for_an_act_and_temporary_for_a_question():
+    over = asyncio.Event()
+
     async def silent(reader, writer):
         await reader.read(100_000)
-        await asyncio.sleep(5)
+        await over.wait()
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
@@ -122,4 +124,6 @@ async def test_a_server_that_never_answers_is_unknown_for_an_act_and_temporary_f
         await place.restart(short)
     with pytest.raises(TemporaryError):
         await place.observe(short)
+    over.set()
     server.close()
+    await asyncio.sleep(0.05)  # both connections say goodbye in the next turns of the loop
