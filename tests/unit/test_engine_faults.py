@@ -163,6 +163,7 @@ async def test_an_observer_that_fails_keeps_nothing_from_the_others_and_from_the
 @virtually
 async def test_an_act_that_is_cancelled_from_within_is_an_unknown_outcome_and_is_looked_into():
     world = World()
+    world.switch.takes = 5
     world.switch.after_faults.append(asyncio.CancelledError())
     await world.start()
     await world.fire()
