@@ -9,8 +9,19 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from stopgap.asking import VERIFY_EVERY, Asked, lease_move, probes_of, proof_at, recovery_due
-from stopgap.guard import Reason
-from stopgap.incident import Cause, EventKind as K, Incident, Outcome, Phase, Ref, Role, StepState, StepStatus
+from stopgap.guard import Reason, storm_text
+from stopgap.incident import (
+    Answer,
+    Cause,
+    EventKind as K,
+    Incident,
+    Outcome,
+    Phase,
+    Ref,
+    Role,
+    StepState,
+    StepStatus,
+)
 from stopgap.moves import (
     Act,
     Ask,
@@ -43,6 +54,8 @@ def decide(state: Incident, rule: Rule, at: Circumstances) -> Move:
     if state.phase is Phase.CLOSED:
         return Wait()
     case = Case(state, rule, at)
+    if state.reason == Reason.BRAKE and at.brake is None:
+        return record(K.BRAKE_RELEASED)
     lease = lease_move(case)
     if isinstance(lease, Record):
         return lease
@@ -58,7 +71,7 @@ def _stuck(case: Case) -> Move:
 # --- open, waiting: may the next rung start? ---
 
 
-def _open(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its table
+def _open(case: Case) -> Move:
     state = case.state
     if not state.firing:
         return record(K.RESOLVED) if state.held else _close(case)
@@ -69,19 +82,41 @@ def _open(case: Case) -> Move:  # noqa: PLR0911 - one return per row of its tabl
         return flaw
     if state.rung >= len(case.rule.ladder):
         return record(K.HANDED_OVER, reason="ladder_exhausted", text=_exhausted(case))
+    return _approval(case) or _begin(case)
+
+
+def _approval(case: Case) -> Move | None:
+    """Return what a request for approval asks for; None when there is none, or a person said yes in time."""
+    asked = case.state.approval
+    if asked is None or asked.rung != case.state.rung or asked.answer is Answer.APPROVED:
+        return None
+    if asked.answer is Answer.DENIED:
+        text = f"{asked.by} said no: {asked.why}"
+        return record(K.HANDED_OVER, reason=Reason.APPROVAL_DENIED, text=text)
+    if case.now < asked.until:
+        return Wait(asked.until)
+    handed_over = {"reason": Reason.APPROVAL_EXPIRED, "text": "nobody answered, and silence means no"}
+    return Record(((K.APPROVAL_EXPIRED, {"request": asked.request}), (K.HANDED_OVER, handed_over)))
+
+
+def _begin(case: Case) -> Move:
+    state, storm = case.state, case.at.storm
     if case.at.brake is not None:
         return braked(case)
+    if storm is not None:
+        text = storm_text(case.rule.limits, storm, case.now)
+        return Wait(storm.until) if state.reason == Reason.STORM else refuse(Reason.STORM, text)
+    if case.rung.once and case.rung.name in state.used:
+        text = f"{case.rung.name} has run already in this chain of flaps, and runs once"
+        return record(K.RUNG_SKIPPED, rung=state.rung, reason=Reason.ONCE_USED, text=text)
     mode = bounded(bounded(Mode(state.mode), case.rule.mode), case.at.bound)
-    if mode is Mode.APPROVE:
-        text = "the mode asks for an approval, which this version cannot take"
-        return Wait() if state.reason == Reason.MODE_APPROVE else refuse(Reason.MODE_APPROVE, text)
     return soon(case, case.at.retry_at, Start(state.rung, mode))
 
 
 def _exhausted(case: Case) -> str:
     if not case.rule.ladder:
         return "the rule tells people only"
-    return "no rung of the ladder helped" if case.state.rungs else "the ladder has no further rung"
+    return "no rung of the ladder helped" if case.state.rungs else "every rung of the ladder was skipped"
 
 
 def _flaw(case: Case) -> Move | None:
@@ -194,10 +229,8 @@ def _verifying(case: Case) -> Move:
     if not state.firing:
         return record(K.RESOLVED)
     probes = probes_of(case, "verify", case.rung.verify)
-    if not probes:
-        return _mitigated(case, verified=False)
-    if all(p.proven for p in probes):
-        return _mitigated(case, verified=True)
+    if not probes or all(p.proven for p in probes):
+        return _applied(case, Verdict.HEALTHY if probes else Verdict.UNKNOWN)
     due = [p for p in probes if p.due_at <= case.now]
     if due:
         return Ask(tuple(p.key for p in due))
@@ -206,12 +239,15 @@ def _verifying(case: Case) -> Move:
     return soonest(wait.until, over_at) if case.now < over_at else _verdict(case, probes, over_at, wait)
 
 
-def _mitigated(case: Case, *, verified: bool) -> Record:
+def _applied(case: Case, verdict: Verdict) -> Record:
+    """Hold a rung that helped, as far as anybody asked; one that goes on whatever its verdict is no end of the ladder."""
     rung = case.state.rung
+    if case.rung.go_on:
+        return record(K.RUNG_HELD, rung=rung, verdict=verdict, go_on=True)
     held: tuple[tuple[K, Mapping[str, Any]], ...] = ()
     if case.state.rungs[rung].resources:
-        held = ((K.RUNG_HELD, {"rung": rung, "verdict": Verdict.HEALTHY if verified else Verdict.UNKNOWN}),)
-    return Record((*held, (K.MITIGATED, {"rung": rung, "verified": verified})))
+        held = ((K.RUNG_HELD, {"rung": rung, "verdict": verdict}),)
+    return Record((*held, (K.MITIGATED, {"rung": rung, "verified": verdict is Verdict.HEALTHY})))
 
 
 def _verdict(case: Case, probes: list[Asked], over_at: datetime, wait: Wait) -> Move:
@@ -220,6 +256,8 @@ def _verdict(case: Case, probes: list[Asked], over_at: datetime, wait: Wait) -> 
     if state.handed_over:
         return wait
     unhealthy = [p.key for p in probes if p.verdict is Verdict.UNHEALTHY]
+    if case.rung.go_on:
+        return _applied(case, Verdict.UNHEALTHY if unhealthy else Verdict.UNKNOWN)
     if unhealthy:
         return record(K.RUNG_FAILED, rung=state.rung, why=f"unhealthy: {', '.join(unhealthy)}")
     give_up_at = over_at + case.rule.limits.unknown_for

@@ -7,6 +7,8 @@ from typing import Any
 
 from stopgap.incident import (
     AlertState,
+    Answer,
+    Approval,
     Cause,
     Event,
     EventKind as K,
@@ -43,6 +45,7 @@ def _opened(state: Incident, event: Event) -> Incident:
         follows=d.get("follows", ""),
         flaps=d.get("flaps", 0),
         rung=d.get("rung", 0),
+        used=frozenset(d.get("used", ())),
         opened_at=event.at,
         phase_at=event.at,
         alerts={fingerprint: _alert(alert) for fingerprint, alert in d.get("alerts", {}).items()},
@@ -90,11 +93,47 @@ def _rung_started(state: Incident, event: Event) -> Incident:
         state,
         rung=number,
         rungs={**state.rungs, number: planned},
+        used=state.used | {d.get("name", "")} if d.get("once") else state.used,
+        approval=None,
         acted_at=event.at,
         reason="",
         undecided=False,
         lease_from=state.lease_from or (event.at if planned.resources else None),
     )
+
+
+def _rung_skipped(state: Incident, event: Event) -> Incident:
+    return changed(state, rung=rung_of(event) + 1, approval=None, reason="")
+
+
+def _approval_requested(state: Incident, event: Event) -> Incident:
+    d = event.detail
+    approval = Approval(event.seq, rung_of(event), _instant(d.get("until"), event.at))
+    return changed(state, approval=approval, reason=d.get("reason", ""))
+
+
+def _answered(answer: Answer) -> Callable[[Incident, Event], Incident]:
+    def reducer(state: Incident, event: Event) -> Incident:
+        d, asked = event.detail, state.approval
+        if asked is None:
+            return state
+        until = _instant(d.get("until"), asked.until)
+        said = replace(asked, answer=answer, until=until, by=str(d.get("by", "")), why=str(d.get("why", "")))
+        return changed(state, approval=said, reason="")
+
+    return reducer
+
+
+def _approval_expired(state: Incident, _: Event) -> Incident:
+    return changed(state, approval=None)
+
+
+def _instant(text: str | None, otherwise: datetime) -> datetime:
+    return datetime.fromisoformat(text) if text else otherwise
+
+
+def _brake_released(state: Incident, _: Event) -> Incident:
+    return changed(state, reason="" if state.reason == "brake" else state.reason)
 
 
 def ref_of(event: Event) -> Ref:
@@ -168,14 +207,14 @@ def _rung_failed(state: Incident, event: Event) -> Incident:
     return _update_rung(state, rung_of(event), failed=True)
 
 
-def kept_after_failure(state: Incident, event: Event) -> bool:
-    """Tell whether the rung that an event speaks of failed, and so is kept in place rather than verified."""
+def climbs(state: Incident, event: Event) -> bool:
+    """Tell whether the ladder goes on from a rung that is kept in place: it failed, or it is one that always goes on."""
     rung = state.rungs.get(rung_of(event))
-    return rung is not None and rung.failed
+    return bool(event.detail.get("go_on")) or (rung is not None and rung.failed)
 
 
 def _rung_held(state: Incident, event: Event) -> Incident:
-    if kept_after_failure(state, event):
+    if climbs(state, event):
         return changed(state, rung=rung_of(event) + 1)
     return changed(state, undecided=event.detail.get("verdict") == "unknown")
 
@@ -280,6 +319,12 @@ REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
     K.REFIRED: _set_firing(firing=True),
     K.REFUSED: _refused,
     K.RUNG_STARTED: _rung_started,
+    K.RUNG_SKIPPED: _rung_skipped,
+    K.APPROVAL_REQUESTED: _approval_requested,
+    K.APPROVED: _answered(Answer.APPROVED),
+    K.APPROVAL_DENIED: _answered(Answer.DENIED),
+    K.APPROVAL_EXPIRED: _approval_expired,
+    K.BRAKE_RELEASED: _brake_released,
     K.STEP_STARTED: _step_started,
     K.STEP_SUCCEEDED: _step(StepStatus.SUCCEEDED),
     K.STEP_FAILED: _step_failed,

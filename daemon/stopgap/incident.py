@@ -49,7 +49,12 @@ class EventKind(StrEnum):
     PERMITTED = "permitted"
     REFUSED = "refused"
     OBSERVED = "observed"
+    APPROVAL_REQUESTED = "approval_requested"
+    APPROVED = "approved"
+    APPROVAL_DENIED = "approval_denied"
+    APPROVAL_EXPIRED = "approval_expired"
     RUNG_STARTED = "rung_started"
+    RUNG_SKIPPED = "rung_skipped"
     STEP_STARTED = "step_started"
     STEP_SUCCEEDED = "step_succeeded"
     STEP_FAILED = "step_failed"
@@ -84,6 +89,8 @@ class EventKind(StrEnum):
     RELOADED = "reloaded"
     RELOAD_FAILED = "reload_failed"
     LOGIN_REFUSED = "login_refused"
+    STORM_BEGAN = "storm_began"
+    STORM_ENDED = "storm_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,29 @@ class RungState:
     reverted: bool = False
 
 
+class Answer(StrEnum):
+    """What a person said to a request for approval."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The last request for approval: its seq, for which rung, and what was said.
+
+    `until` is when no answer means no; of an approved one, when the rung must have begun.
+    """
+
+    request: int
+    rung: int
+    until: datetime
+    answer: Answer = Answer.PENDING
+    by: str = ""
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeState:
     """The last answer of one probe, since when it says so, and how often in a row."""
@@ -200,6 +230,8 @@ class Incident:
     closed_at: datetime | None = None
     alerts: Mapping[str, AlertState] = field(default_factory=dict)
     rung: int = 0
+    used: frozenset[str] = frozenset()  # rungs that run once, by name, that have run in this chain of flaps
+    approval: Approval | None = None
     rungs: Mapping[int, RungState] = field(default_factory=dict)
     steps: Mapping[Ref, StepState] = field(default_factory=dict)
     probes: Mapping[str, ProbeState] = field(default_factory=dict)

@@ -5,7 +5,7 @@ Observers see each committed line on the event loop, in commit order, before the
 engine's own state, the log and the metrics are all observers of this one timeline.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -61,7 +61,7 @@ class Closing:
     """What the row of a closed incident says. `reverted_at` is set when it was taken back after recovery.
 
     `serve` marks its firing alerts as served: their repeats open nothing. Otherwise those that still fire (`refiring`)
-    open the next incident in the same commit.
+    open the next incident in the same commit. `used` are the rungs that must not run again along the chain of flaps.
     """
 
     outcome: Outcome
@@ -71,6 +71,7 @@ class Closing:
     reverted_at: datetime | None = None
     serve: bool = False
     refiring: tuple[Sighting, ...] = ()
+    used: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +80,14 @@ class Append:
 
     `expect` is the seq that the decision was made at; None for facts, which are appended whatever came between.
     `request` is put to the guards inside the batch, against rows as they are then; when they allow, `request.take` is
-    held, and with `permit` the permit row is written and counts. `undo` maps an act (`0/0/do`) to what was observed;
-    `receipt` an act to what it returned.
+    held, and a request that starts a rung gets its permit row, which counts from then on (a shadow's among shadows, and it holds
+    nothing). `undo` maps an act (`0/0/do`) to what was observed; `receipt` an act to what it returned.
     """
 
     incident: str
     events: tuple[Event, ...]
     expect: int | None = None
     request: Request | None = None
-    permit: bool = False
     release: tuple[str, ...] = ()
     undo: Mapping[str, Json] = field(default_factory=dict)
     receipt: Mapping[str, Json] = field(default_factory=dict)
@@ -135,6 +135,14 @@ class Journal(Protocol):
 
     async def ledger(self, request: Request) -> Ledger:
         """Read what the guards need for a request."""
+        ...
+
+    async def openings(self, since: datetime) -> tuple[tuple[str, datetime], ...]:
+        """Return (target, opened_at) of all incidents opened since, live or closed, oldest first; the last 100 000 of them."""
+        ...
+
+    async def meet(self, rules: Collection[str], at: datetime) -> Mapping[str, datetime]:
+        """Take note of rules (pack/name) that were never loaded before; returns when each was loaded for the first time."""
         ...
 
     async def live(self) -> Mapping[str, tuple[Event, ...]]:

@@ -44,13 +44,34 @@ class Brake:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An incident that acted and did not hold, and when it acted."""
+
+    incident: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the rows say about one incident's rule, target and resources.
+    """What the rows say that bears on one Request, all of it about other incidents than the asking one.
 
     `holders` maps those of the asked resources that another incident holds to that incident's id. `acted_at` is when the last
-    other incident of this rule and target acted without its mitigation having held.
+    incident of this rule and target acted without its mitigation having held. `permits` are the rung starts of the rule inside
+    its budget's window, `permits_global` those of all rules, `failures` the incidents of this rule and target that did not hold;
+    each newest first, and no more than the guards need. `affected` counts the population's other targets that are held or acted
+    upon. `first` is the live incident of a rule that goes first on this target. `starting` and `starting_global` count rungs
+    that are about to take a permit.
+
+    A shadow's ledger holds shadows only, and no holders: what it would have done counts against what it would do.
     """
 
     brakes: tuple[Brake, ...] = ()
     holders: Mapping[str, str] = field(default_factory=dict)
     acted_at: datetime | None = None
+    permits: tuple[datetime, ...] = ()
+    permits_global: tuple[datetime, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    affected: int = 0
+    first: str = ""
+    starting: int = 0
+    starting_global: int = 0

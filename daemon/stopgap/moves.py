@@ -9,6 +9,7 @@ from stopgap.guard import Reason
 from stopgap.incident import Cause, EventKind as K, Incident, Ref
 from stopgap.ledger import Brake
 from stopgap.rule import Mode, Rule, RungSpec
+from stopgap.storm import Storm
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Circumstances:
     """What decide needs to know beside the incident's own timeline.
 
     `brake` is the brake that covers this incident. `retry_at` is when a refused request may be asked again (None: now).
-    `rule_removed` tells that the rule stands in no loaded pack any more. `bound` is the daemon's `--mode`.
+    `rule_removed` tells that the rule stands in no loaded pack any more. `bound` is the daemon's `--mode`. `storm` is the storm by
+    the rule's limit.
     """
 
     now: datetime
@@ -82,6 +84,7 @@ class Circumstances:
     retry_at: datetime | None = None
     rule_removed: bool = False
     bound: Mode = Mode.AUTO
+    storm: Storm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from stopgap.matcher import Matcher
+from stopgap.rate import Rate
+from stopgap.storm import StormLimit
 from stopgap.template import Template
+from stopgap.window import Window
 
 
 class Mode(StrEnum):
@@ -72,6 +76,10 @@ class RungSpec:
     verify: tuple[ProbeSpec, ...] = ()
     on_failure: OnFailure = OnFailure.REVERT
     on_resolve: OnFailure = OnFailure.REVERT
+    only_if: tuple[ProbeSpec, ...] = ()  # all must be healthy right before it starts, else it is skipped
+    approval: timedelta | None = None  # a person must approve within this time; None: nobody is asked
+    go_on: bool = False  # climbs on whatever its verdict, and stays
+    once: bool = False  # at most once along a chain of flaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,40 @@ class Escalation:
 
 
 @dataclass(frozen=True, slots=True)
+class Circuit:
+    """Open once so many incidents in so long did not hold, until a person acknowledges or `lasts` is over."""
+
+    failures: Rate = Rate(2, timedelta(hours=6))
+    lasts: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """How much of a population may be held or acted upon at once: a count, or a share of `total`, rounded down.
+
+    `total` is a number, or the query that Prometheus answers with one. Rules with the same `total` share one population.
+    """
+
+    total: str | int
+    max: int | Fraction
+
+    def allowed(self, total: int) -> int:
+        """Return how many targets may be held or acted upon at once, of so many."""
+        return self.max if isinstance(self.max, int) else int(total * self.max)
+
+    def __str__(self) -> str:
+        return f"{self.max}" if isinstance(self.max, int) else f"{float(self.max * 100):g}%"
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """When a rung may start: inside one of `allow` (empty: always) and outside all of `deny`."""
+
+    allow: tuple[Window, ...] = ()
+    deny: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The durations and counts of DESIGN 4 "Defaults"; this class is the one place where they stand in code."""
 
@@ -91,6 +133,22 @@ class Limits:
     cooldown: timedelta = timedelta(minutes=10)
     flap_window: timedelta = timedelta(minutes=15)
     unknown_for: timedelta = timedelta(minutes=10)
+    approval: timedelta = timedelta(minutes=15)
+    budget: Rate = Rate(3, timedelta(hours=1))
+    budget_global: Rate = Rate(20, timedelta(hours=1))
+    circuit: Circuit = Circuit()
+    storm: StormLimit = StormLimit()
+    protected: tuple[str, ...] = ()  # targets and resources; `*` stands for anything
+    windows: Windows = Windows()
+    blast_radius: BlastRadius | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """How much the whole daemon does at the same time."""
+
+    actions: int = 8
+    probes: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +167,7 @@ class Rule:
     recovered: tuple[ProbeSpec, ...] = ()
     ladder: tuple[RungSpec, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    yield_to: tuple[str, ...] = ()  # rules (pack/name) whose incident on the same target goes first
     escalate: tuple[Escalation, ...] = ()
     severities: Mapping[str, str] = field(default_factory=dict)
     vars: Mapping[str, str] = field(default_factory=dict)

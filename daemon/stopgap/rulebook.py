@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from stopgap.matcher import MatcherIndex
-from stopgap.rule import Rule
+from stopgap.rule import AtOnce, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Rulebook:
     rules: Mapping[str, Rule]
     index: MatcherIndex[Rule]
     secrets: Mapping[str, Mapping[str, SecretStr]] = field(default_factory=dict)
+    at_once: AtOnce = AtOnce()
 
     def versions(self) -> dict[str, Any]:
         """Return every rule's document by its version."""

@@ -10,9 +10,10 @@ from datetime import datetime
 from functools import reduce
 from types import MappingProxyType
 
-from stopgap.facts import REDUCERS, kept_after_failure
-from stopgap.guard import WAITS
+from stopgap.facts import REDUCERS, climbs
+from stopgap.guard import WAITS, Reason
 from stopgap.incident import (
+    Answer,
     Cause,
     Event,
     EventKind as K,
@@ -73,13 +74,15 @@ class Arc:
 
 ARCS: tuple[Arc, ...] = (
     Arc(Phase.OPEN, K.REFUSED, Phase.WAITING, _waits, "something may lift it"),
+    Arc(Phase.OPEN, K.APPROVAL_REQUESTED, Phase.WAITING),
+    Arc(Phase.WAITING, K.RUNG_SKIPPED, Phase.OPEN),
     *(Arc(source, K.RUNG_STARTED, Phase.MITIGATING) for source in (Phase.OPEN, Phase.WAITING)),
     *(
         Arc(Phase.MITIGATING, event, Phase.VERIFYING, _rung_complete, "rung complete")
         for event in (K.STEP_SUCCEEDED, K.STEP_SKIPPED)
     ),
     *(
-        Arc(source, K.RUNG_HELD, Phase.OPEN, kept_after_failure, "failed, kept")
+        Arc(source, K.RUNG_HELD, Phase.OPEN, climbs, "kept, and on to the next")
         for source in (Phase.MITIGATING, Phase.VERIFYING)
     ),
     Arc(Phase.VERIFYING, K.MITIGATED, Phase.MITIGATED),
@@ -151,6 +154,8 @@ def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
         probes = {key: p for key, p in probes.items() if not key.startswith(_FRESH[phase])}
     unproven = state.unproven and phase is not Phase.RECOVERING
     reason = "" if state.reason in WAITS and phase is not Phase.WAITING else state.reason
+    if phase is Phase.WAITING and state.approval is not None and state.approval.answer is Answer.PENDING:
+        reason = reason or Reason.APPROVAL_PENDING
     return changed(
         state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven, reason=reason
     )

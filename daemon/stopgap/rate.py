@@ -1,0 +1,40 @@
+"""Rate: so many in so long (`3/1h`): the form of a budget, of the circuit and of a storm's threshold."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from stopgap.duration import parse_duration, print_duration
+
+_FORM = re.compile(r"(\d{1,6})/([0-9a-z]{1,32})")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` within any `window` (a sliding one, up to and including now)."""
+
+    count: int
+    window: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.count}/{print_duration(self.window)}"
+
+
+def parse_rate(text: object) -> Rate:
+    """Read `COUNT/DURATION`. Raises ValueError that shows the form; a window of no length would limit nothing."""
+    if isinstance(text, Rate):
+        return text
+    found = _FORM.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"{str(text)[:64]!r} is no rate: write a count and a duration, such as 3/1h")
+    window = parse_duration(found[2])
+    if window <= timedelta():
+        raise ValueError(f"{found[0]!r} has a window of no length: write 3/1h or the like")
+    return Rate(int(found[1]), window)
+
+
+RateText = Annotated[Rate, BeforeValidator(parse_rate), PlainSerializer(str)]
+"""A pydantic field type for rates."""
