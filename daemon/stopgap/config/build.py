@@ -223,7 +223,7 @@ class Builder:
 
 
 def _limits(keys: RuleKeys) -> Limits:
-    given = {
+    given: dict[str, Any] = {
         "hold": keys.hold,
         "max_hold": keys.max_hold,
         "flap_window": keys.flap_window,
