@@ -54,12 +54,12 @@ def closing(clock: HandClock, incident: str, outcome: Outcome = Outcome.RECOVERE
 
 
 def acting(clock: HandClock, incident: str, *take: str, **changes: Any) -> Append:
-    """Return the append that begins a rung: events, request, permit."""
+    """Return the append that begins a first rung: its events, and the request that takes the permit."""
     target = changes.pop("target", "api")
-    given = {"rule": "pack/rule", "first": True, "cooldown": timedelta(minutes=10), **changes}
+    given = {"rule": "pack/rule", "starts": True, "first": True, **changes}
     request = Request(incident, target=target, take=(f"target:{target}", *take), **given)
     kinds = (EventKind.PERMITTED, EventKind.RUNG_STARTED)
-    return Append(incident, tuple(event(clock, kind, rung=0) for kind in kinds), request=request, permit=True)
+    return Append(incident, tuple(event(clock, kind, rung=0) for kind in kinds), request=request)
 
 
 def listen(journal: Journal) -> list[Line]:

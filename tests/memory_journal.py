@@ -5,7 +5,7 @@ tests and a property run both), so it repeats the store's rules on purpose and s
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,11 +16,15 @@ from stopgap.action import Json
 from stopgap.clock import Clock
 from stopgap.errors import StoreError
 from stopgap.guard import Reason, Refusal, Request, check
-from stopgap.incident import TARGET_LOCK, Event, EventKind
+from stopgap.incident import TARGET_LOCK, Event, EventKind, Outcome
 from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
-from stopgap.ledger import Brake, BrakeScope, Ledger
+from stopgap.ledger import Brake, BrakeScope, Failure, Ledger
+from stopgap.rule import Mode
 from stopgap.store.brakes import brake_released, braked
 from stopgap.store.opening import Predecessor, flaps, followed, joined, opened, refired, resolved
+
+OPENINGS = 100_000
+FAILURES = 50
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Row:
     flaps: int = 0
     acted_at: datetime | None = None
     reverted_at: datetime | None = None
+    used: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Permit:
     rule: str
     target: str
     at: datetime
+    shadow: bool
 
 
 class MemoryJournal:
@@ -61,7 +67,9 @@ class MemoryJournal:
         self.permits: list[Permit] = []
         self.undos: dict[tuple[str, str], Undo] = {}
         self.documents: dict[str, Json] = {}
+        self.met: dict[str, datetime] = {}
         self._brakes: dict[tuple[BrakeScope, str], Brake] = {}
+        self._places: dict[tuple[str, str], list[str]] = {}
         self._clock = clock
         self._observers: list[Callable[[Line], None]] = []
         self._lines: list[Line] = []
@@ -87,6 +95,11 @@ class MemoryJournal:
         await self._enter()
         self.documents = {**{v: _json(d) for v, d in documents.items()}, **self.documents}
 
+    async def meet(self, rules: Collection[str], at: datetime) -> Mapping[str, datetime]:
+        await self._enter()
+        self.met = {**dict.fromkeys(rules, at), **self.met}
+        return {rule: self.met[rule] for rule in rules}
+
     async def control(self, event: Event) -> None:
         await self._enter()
         self._record(CONTROL, event)
@@ -111,6 +124,14 @@ class MemoryJournal:
     async def ledger(self, request: Request) -> Ledger:
         await self._enter()
         return self._ledger(request)
+
+    async def openings(self, since: datetime) -> tuple[tuple[str, datetime], ...]:
+        await self._enter()
+        opened_at = sorted(
+            (row.stored for row in self.rows.values() if row.stored.opened_at >= since),
+            key=lambda stored: stored.opened_at,
+        )
+        return tuple((stored.target, stored.opened_at) for stored in opened_at)[-OPENINGS:]
 
     async def live(self) -> Mapping[str, tuple[Event, ...]]:
         await self._enter()
@@ -204,35 +225,80 @@ class MemoryJournal:
             rung=follows.rung if follows else 0,
             flaps=flaps(sighting, follows),
         )
+        self._places.setdefault((sighting.rule, sighting.target), []).append(name)
         self._record(name, opened(sighting, follows))
         return name
 
     def _of(self, rule: str, target: str) -> list[str]:
-        return [name for name, r in self.rows.items() if (r.stored.rule, r.stored.target) == (rule, target)]
+        return self._places.get((rule, target), [])
 
     def _predecessor(self, names: list[str]) -> Predecessor | None:
         last = None
         for name in names:
             row = self.rows[name]
             if row.reverted_at is not None and (last is None or row.reverted_at >= last.reverted_at):
-                last = Predecessor(name, row.stored.opened_at, row.reverted_at, row.rung, row.flaps)
+                last = Predecessor(name, row.stored.opened_at, row.reverted_at, row.rung, row.flaps, row.used)
         return last
 
     def _ledger(self, request: Request) -> Ledger:
         asked = {*request.take, TARGET_LOCK + request.target}
-        acted = [
-            row.acted_at
-            for name, row in self.rows.items()
-            if name in self._of(request.rule, request.target)
-            and name != request.incident
-            and row.acted_at is not None
-            and row.reverted_at is None
-        ]
+        brakes = tuple(brake for _, brake in sorted(self._brakes.items()))
+        holders = {
+            r: holder
+            for r, holder in self.held.items()
+            if r in asked and holder != request.incident and not request.shadow
+        }
+        if not request.starts:
+            return Ledger(brakes, holders)
+        limits, permits = request.limits, self._permits(request)
         return Ledger(
-            tuple(brake for _, brake in sorted(self._brakes.items())),
-            {r: holder for r, holder in self.held.items() if r in asked and holder != request.incident},
-            max(acted, default=None),
+            brakes,
+            holders,
+            self._acted_at(request) if request.first and not request.follows else None,
+            tuple(p.at for p in permits if p.rule == request.rule)[: limits.budget.count],
+            tuple(p.at for p in permits)[: limits.budget_global.count],
+            self._failures(request) if request.first and not request.acknowledged else (),
+            self._affected(request) if limits.blast_radius else 0,
+            self._first(request),
         )
+
+    def _permits(self, request: Request) -> list[Permit]:
+        of_its_kind = [permit for permit in self.permits if permit.shadow == request.shadow]
+        return sorted(of_its_kind, key=lambda permit: permit.at, reverse=True)
+
+    def _others(self, request: Request) -> list[Row]:
+        names = self._of(request.rule, request.target)
+        return [self.rows[name] for name in names if name != request.incident]
+
+    def _acted_at(self, request: Request) -> datetime | None:
+        if request.shadow:
+            others = {row.stored.id for row in self._others(request)}
+            return next((permit.at for permit in self._permits(request) if permit.incident in others), None)
+        acted = (row.acted_at for row in self._others(request) if row.reverted_at is None)
+        return max((at for at in acted if at is not None), default=None)
+
+    def _failures(self, request: Request) -> tuple[Failure, ...]:
+        failed = [
+            Failure(row.stored.id, row.acted_at)
+            for row in reversed(self._others(request))
+            if not _is_live(row)
+            and row.acted_at is not None
+            and row.stored.mitigated_at is None
+            and row.stored.outcome != Outcome.RECOVERED
+            and not request.shadow
+        ]
+        return tuple(sorted(failed, key=lambda failure: failure.at, reverse=True)[:FAILURES])
+
+    def _affected(self, request: Request) -> int:
+        holding = [self.rows[name].stored for name in self.held.values()]
+        return len({s.target for s in holding if s.rule in request.population} - {request.target})
+
+    def _first(self, request: Request) -> str:
+        for name, row in self.rows.items():
+            place = row.stored.target == request.target and row.stored.rule in request.yield_to
+            if place and _is_live(row) and row.stored.mode != Mode.SHADOW and name != request.incident:
+                return name
+        return ""
 
     def _append(self, what: Append) -> tuple[Event, ...] | Conflict | Refusal:
         row = self.rows.get(what.incident)
@@ -261,7 +327,7 @@ class MemoryJournal:
 
     def _belongings(self, row: Row, what: Append) -> None:
         name = what.incident
-        if what.request is not None:
+        if what.request is not None and not what.request.shadow:
             self.held |= dict.fromkeys(what.request.take, name)
         for resource in what.release:
             if self.held.get(resource) == name:
@@ -271,9 +337,14 @@ class MemoryJournal:
         for act, receipt in what.receipt.items():
             known = self.undos.get((name, act), Undo(None))
             self.undos[name, act] = replace(known, receipt=_json(receipt))
-        if what.permit and what.request is not None:
-            row.acted_at = self._clock.now()
-            self.permits.append(Permit(name, what.request.rule, what.request.target, row.acted_at))
+        if what.request is not None and what.request.starts:
+            self._permit(row, what.request)
+
+    def _permit(self, row: Row, request: Request) -> None:
+        at = self._clock.now()
+        self.permits.append(Permit(row.stored.id, request.rule, request.target, at, request.shadow))
+        if not request.shadow:
+            row.acted_at = at
 
     def _close(self, row: Row, what: Append, closing: Closing) -> None:
         row.stored = replace(
@@ -283,7 +354,7 @@ class MemoryJournal:
             mitigated_at=closing.mitigated_at,
             closed_at=what.events[-1].at if what.events else self._clock.now(),
         )
-        row.rung, row.reverted_at = closing.rung, closing.reverted_at
+        row.rung, row.reverted_at, row.used = closing.rung, closing.reverted_at, closing.used
         self.held = {r: holder for r, holder in self.held.items() if holder != what.incident}
         mine = [key for key, episode in self.episodes.items() if episode.incident == what.incident]
         for key in mine:

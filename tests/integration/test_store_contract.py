@@ -224,7 +224,7 @@ async def test_the_cooldown_counts_incidents_that_acted_and_did_not_hold(journal
     clock.move(minutes=10)
     assert isinstance(await journal.append(asked), tuple)
     await journal.append(closing(clock, two, reverted_at=clock.now()))
-    elsewhere = Request("INC-other", "pack/rule", "api")
+    elsewhere = Request("INC-other", "pack/rule", "api", starts=True, first=True)
     assert (await journal.ledger(elsewhere)).acted_at == acted_at
 
 

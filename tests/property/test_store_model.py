@@ -191,10 +191,9 @@ class StoreAndModel(RuleBasedStateMachine):
 
         async def asked(journal, _):
             return [
-                (ledger.acted_at, sorted(ledger.holders.items()))
+                await journal.ledger(Request("x", rule_, target, take=RESOURCES, starts=True, first=True))
                 for rule_ in RULES
                 for target in TARGETS
-                for ledger in [await journal.ledger(Request("x", rule_, target, take=RESOURCES))]
             ]
 
         for question in (served, undone, asked):

@@ -14,9 +14,10 @@ from stopgap.action import Json
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind
 from stopgap.journal import Append, Closing, Conflict
-from stopgap.store import reading, schema
+from stopgap.store import schema
 from stopgap.store.batch import Batch
 from stopgap.store.dialect import keep_first, upsert
+from stopgap.store.ledger import ledger
 from stopgap.store.receiving import receive
 from stopgap.store.rows import encode, maybe_micros, micros
 
@@ -42,7 +43,7 @@ _CLOSE = (
     .values(
         {
             name: bindparam(f"its_{name}")
-            for name in ("outcome", "severity", "rung", "mitigated_at", "reverted_at", "closed_at")
+            for name in ("outcome", "severity", "rung", "mitigated_at", "reverted_at", "closed_at", "used")
         }
     )
 )
@@ -59,17 +60,24 @@ class Prepared:
     at: datetime
     before: Mapping[str, str]
     receipt: Mapping[str, str]
+    used: str
 
 
 def prepare(append: Append, at: datetime) -> Prepared:
     """Make an append ready for the writer. Raises TypeError for what is not JSON, ValueError for what no column can hold."""
-    if append.permit and append.request is None:
-        raise ValueError("a permit needs the request that the guards allow")
     for event in append.events:
         encode(event.detail)
-    taken = append.request.take if append.request is not None else ()
-    "".join((append.incident, *append.release, *taken, *append.undo, *append.receipt)).encode()
-    return Prepared(append, at, _encoded(append.undo), _encoded(append.receipt))
+    used = append.closing.used if append.closing is not None else ()
+    "".join((append.incident, *append.release, *_asked(append), *append.undo, *append.receipt)).encode()
+    return Prepared(append, at, _encoded(append.undo), _encoded(append.receipt), encode(used))
+
+
+def _asked(append: Append) -> tuple[str, ...]:
+    """Return all texts of a request that statements are given."""
+    asked = append.request
+    if asked is None:
+        return ()
+    return (asked.incident, asked.rule, asked.target, *asked.take, *asked.population, *asked.yield_to)
 
 
 def _encoded(values: Mapping[str, Json]) -> dict[str, str]:
@@ -86,7 +94,7 @@ def append(batch: Batch, prepared: Prepared) -> tuple[Event, ...] | Conflict | R
     events = tuple(batch.record(what.incident, event, seq + i) for i, event in enumerate(what.events, 1))
     _change_holdings(batch, prepared)
     _keep_undo(batch, prepared)
-    if what.permit and what.request is not None:
+    if what.request is not None and what.request.starts:
         _permit(batch, prepared, what.request)
     if what.closing is not None:
         _close(batch, prepared, what.closing)
@@ -119,20 +127,18 @@ def _is_aftermath(what: Append) -> bool:
 
 
 def _ask(batch: Batch, request: Request, now: datetime) -> Refusal | None:
-    ledger = reading.ledger(batch.connection, request)
-    refusal = check(request, ledger, now)
+    found = ledger(batch.connection, request)
+    refusal = check(request, found, now)
     if refusal is not None:
         return refusal
-    for resource, holder in sorted(
-        ledger.holders.items()
-    ):  # whatever the guards think: one holder per resource
+    for resource, holder in sorted(found.holders.items()):  # whatever the guards think: one holder each
         return Refusal(Reason.RESOURCE_HELD, f"{holder} holds {resource}")
     return None
 
 
 def _change_holdings(batch: Batch, prepared: Prepared) -> None:
     what = prepared.append
-    if what.request is not None and what.request.take:
+    if what.request is not None and what.request.take and not what.request.shadow:
         since = micros(prepared.at)
         batch.connection.execute(
             _TAKE,
@@ -157,8 +163,9 @@ def _keep_undo(batch: Batch, prepared: Prepared) -> None:
 def _permit(batch: Batch, prepared: Prepared, request: Request) -> None:
     of, at = prepared.append.incident, micros(prepared.at)
     row = {"incident": of, "rule": request.rule, "target": request.target, "at": at}
-    batch.connection.execute(_PERMIT, row)
-    batch.connection.execute(_ACTED, {"of": of, "at": at})
+    batch.connection.execute(_PERMIT, {**row, "shadow": request.shadow})
+    if not request.shadow:
+        batch.connection.execute(_ACTED, {"of": of, "at": at})
 
 
 def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
@@ -169,6 +176,7 @@ def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
         "its_rung": closing.rung,
         "its_mitigated_at": maybe_micros(closing.mitigated_at),
         "its_reverted_at": maybe_micros(closing.reverted_at),
+        "its_used": prepared.used,
         "its_closed_at": micros(prepared.append.events[-1].at if prepared.append.events else prepared.at),
     }
     batch.connection.execute(_CLOSE, {**of, **row})

@@ -5,7 +5,8 @@ commits before DDL; every transaction begins explicitly, the writer's as IMMEDIA
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,10 @@ def upsert(table: Table, *updated: str) -> Insert:
 def keep_first(table: Table) -> Insert:
     """Return an insert that leaves the row with the same primary key as it is."""
     return insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+
+
+def chunks(items: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the items in lists that fit into one IN."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk

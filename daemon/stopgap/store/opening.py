@@ -25,6 +25,7 @@ class Predecessor:
     reverted_at: datetime
     rung: int
     flaps: int
+    used: tuple[str, ...] = ()  # rungs that must not run again along the chain of flaps
 
 
 def identifier(at: datetime) -> str:
@@ -61,6 +62,8 @@ def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
         detail["flaw"] = str(sighting.flaw)
     if follows is not None:
         detail["follows"] = follows.id
+        if follows.used:
+            detail["used"] = sorted(follows.used)
     detail["flaps"] = flaps(sighting, follows)
     detail["rung"] = follows.rung if follows else 0
     detail["alerts"] = {sighting.fingerprint: dict(sighting.alert)}

@@ -1,38 +1,31 @@
 """Reading: the questions that are asked of the rows; the same functions serve the readers and the writer's batch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from stopgap.action import Json
-from stopgap.guard import Request
-from stopgap.incident import TARGET_LOCK, Event, EventKind
+from stopgap.incident import Event, EventKind
 from stopgap.journal import Stored, Undo
-from stopgap.ledger import Brake, BrakeScope, Ledger
+from stopgap.ledger import Brake, BrakeScope
 from stopgap.store import schema
-from stopgap.store.rows import decode, instant, maybe_instant
+from stopgap.store.rows import decode, instant, maybe_instant, micros
 
-_incident, _journal, _held, _undo = schema.incident.c, schema.journal.c, schema.held.c, schema.undo.c
+OPENINGS = 100_000  # rows; far more targets than any storm's threshold
+
+_incident, _journal, _undo = schema.incident.c, schema.journal.c, schema.undo.c
 _episode, _brake, _version = schema.episode.c, schema.brake.c, schema.rule_version.c
 
 _BRAKES = select(_brake.scope, _brake.name, _brake.by, _brake.why, _brake.since, _brake.until).order_by(
     _brake.scope, _brake.name
 )
-_HOLDERS = select(_held.resource, _held.incident).where(
-    _held.resource.in_(bindparam("some", expanding=True)), _held.incident != bindparam("own")
-)
-_ACTED = (
-    select(_incident.acted_at)
-    .where(
-        _incident.target == bindparam("on"),
-        _incident.rule == bindparam("under"),
-        _incident.acted_at.is_not(None),
-        _incident.reverted_at.is_(None),
-        _incident.id != bindparam("own"),
-    )
-    .order_by(_incident.acted_at.desc())
-    .limit(1)
+_OPENINGS = (
+    select(_incident.target, _incident.opened_at)
+    .where(_incident.opened_at >= bindparam("since"))
+    .order_by(_incident.opened_at.desc(), _incident.number.desc())
+    .limit(OPENINGS)
 )
 _LIVE = (
     select(_incident.id, _journal.seq, _journal.at, _journal.kind, _journal.detail)
@@ -77,21 +70,10 @@ def brakes(connection: Connection) -> tuple[Brake, ...]:
     )
 
 
-def holders(connection: Connection, incident: str, resources: Iterable[str]) -> dict[str, str]:
-    """Return those of the resources that other incidents hold, and which."""
-    found = connection.execute(_HOLDERS, {"some": sorted(resources), "own": incident})
-    return dict(found.all())
-
-
-def ledger(connection: Connection, request: Request) -> Ledger:
-    """Return what the guards need for a request."""
-    asked = {*request.take, TARGET_LOCK + request.target}
-    acted = {"on": request.target, "under": request.rule, "own": request.incident}
-    return Ledger(
-        brakes=brakes(connection),
-        holders=holders(connection, request.incident, asked),
-        acted_at=maybe_instant(connection.execute(_ACTED, acted).scalar()),
-    )
+def openings(connection: Connection, since: datetime) -> tuple[tuple[str, datetime], ...]:
+    """Return (target, opened_at) of the incidents opened since, oldest first; only the newest of very many."""
+    newest = connection.execute(_OPENINGS, {"since": micros(since)}).all()
+    return tuple((target, instant(opened_at)) for target, opened_at in reversed(newest))
 
 
 def live(connection: Connection) -> Mapping[str, tuple[Event, ...]]:

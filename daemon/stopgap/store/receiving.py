@@ -4,10 +4,9 @@ The pass reads in chunks what it may need, decides sighting by sighting in memor
 writes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import bindparam, select
 
@@ -15,11 +14,10 @@ from stopgap.incident import Event
 from stopgap.journal import Sighting
 from stopgap.store import schema
 from stopgap.store.batch import Batch
-from stopgap.store.dialect import CHUNK, upsert
+from stopgap.store.dialect import chunks, upsert
 from stopgap.store.opening import Predecessor, flaps, followed, identifier, joined, opened, refired, resolved
-from stopgap.store.rows import instant, micros
+from stopgap.store.rows import decode, instant, micros
 
-T = TypeVar("T")
 Place = tuple[str, str]  # rule, target
 Key = tuple[str, str]  # fingerprint, rule
 
@@ -48,6 +46,7 @@ _PREDECESSORS = (
         _incident.reverted_at,
         _incident.rung,
         _incident.flaps,
+        _incident.used,
     )
     .where(
         _incident.reverted_at >= bindparam("since"), _incident.target.in_(bindparam("some", expanding=True))
@@ -112,9 +111,9 @@ class _Pass:
         since = min(micros(s.at - s.flap_window) for s in sightings)
         for chunk in chunks({s.target for s in sightings}):
             for rule, target, *rest in self._read(_PREDECESSORS, chunk, since=since):
-                incident, opened_at, reverted_at, rung, count = rest
+                incident, opened_at, reverted_at, rung, count, used = rest
                 self.predecessors[rule, target] = Predecessor(
-                    incident, instant(opened_at), instant(reverted_at), rung, count
+                    incident, instant(opened_at), instant(reverted_at), rung, count, tuple(decode(used))
                 )
 
     def _number(self, places: dict[Place, Sighting]) -> None:
@@ -229,10 +228,3 @@ def receive(batch: Batch, sightings: Sequence[Sighting]) -> None:
     for sighting in sightings:
         work.take(sighting)
     work.write()
-
-
-def chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """Yield the items in lists that fit into one IN."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk

@@ -4,7 +4,7 @@ Instants are integers, microseconds since 1970 in UTC; JSON is text. Migrations 
 make.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text, false
 
 metadata = MetaData(
     naming_convention={
@@ -36,6 +36,7 @@ incident = Table(
     Column("rung", Integer, nullable=False),  # the last one, once closed
     Column("follows", Text, nullable=False),
     Column("flaps", Integer, nullable=False),
+    Column("used", Text, nullable=False, server_default="[]"),  # names of rungs, once closed
 )
 _live = incident.c.closed_at.is_(None)
 _acted = incident.c.acted_at.is_not(None)
@@ -63,6 +64,7 @@ Index(
     sqlite_where=_reverted,
     postgresql_where=_reverted,
 )
+Index("ix_incident_opened_at", incident.c.opened_at)
 Index("ix_incident_rule", incident.c.rule)
 Index("ix_incident_target", incident.c.target)
 
@@ -95,9 +97,12 @@ permit = Table(
     Column("rule", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("shadow", Boolean, nullable=False, server_default=false()),
 )
 Index("ix_permit_incident", permit.c.incident)
-Index("ix_permit_rule_at", permit.c.rule, permit.c.at)
+Index("ix_permit_at", permit.c.shadow, permit.c.at)
+Index("ix_permit_rule_at", permit.c.rule, permit.c.shadow, permit.c.at)
+Index("ix_permit_target_at", permit.c.target, permit.c.rule, permit.c.shadow, permit.c.at)
 
 held = Table(
     "held",
@@ -125,6 +130,13 @@ rule_version = Table(
     metadata,
     Column("version", Text, primary_key=True),
     Column("document", Text, nullable=False),
+)
+
+rule_seen = Table(
+    "rule_seen",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("since", BigInteger, nullable=False),
 )
 
 brake = Table(

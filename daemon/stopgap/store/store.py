@@ -1,7 +1,7 @@
 """Store: the Journal port on the database, and its life from open to close."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
@@ -19,9 +19,10 @@ from stopgap.guard import Refusal, Request
 from stopgap.incident import Event
 from stopgap.journal import Append, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Ledger
-from stopgap.store import appending, brakes, dialect, folder, reading, schema
+from stopgap.store import appending, brakes, dialect, folder, meeting, reading, schema
 from stopgap.store.batch import Batch
 from stopgap.store.delivery import Delivery
+from stopgap.store.ledger import ledger
 from stopgap.store.migrations import migrate
 from stopgap.store.rows import encode
 from stopgap.store.writer import PASS, Job, Writer, reason
@@ -148,6 +149,12 @@ class Store:
         if rows:
             await self._write(lambda batch: _remember(batch, rows))
 
+    async def meet(self, rules: Collection[str], at: datetime) -> Mapping[str, datetime]:
+        """Take note of rules that were never loaded before; returns when each was loaded for the first time."""
+        names = sorted(set(rules))
+        "".join(names).encode()
+        return await self._write(lambda batch: meeting.meet(batch, names, at))
+
     async def control(self, event: Event) -> None:
         """Append to the pseudo-incident `control`."""
         encode(event.detail)
@@ -174,7 +181,11 @@ class Store:
 
     async def ledger(self, request: Request) -> Ledger:
         """Read what the guards need for a request."""
-        return await self._read(reading.ledger, request)
+        return await self._read(ledger, request)
+
+    async def openings(self, since: datetime) -> tuple[tuple[str, datetime], ...]:
+        """Return (target, opened_at) of all incidents opened since, oldest first; the last 100 000 of them."""
+        return await self._read(reading.openings, since)
 
     async def live(self) -> Mapping[str, tuple[Event, ...]]:
         """Return the timelines of all incidents that are not closed, in the order in which they opened."""

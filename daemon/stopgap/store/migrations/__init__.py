@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from stopgap.errors import StoreError
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 def migrate(connection: Connection) -> None:
