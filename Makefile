@@ -10,9 +10,9 @@ WORKERS ?= 2
 ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration action alert matcher template probe rule catalog incident ledger \
-  guard plan rulebook facts transitions moves asking decide journal steps closing timers marks perform \
-  engine orders
+PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident ledger \
+  guard plan rulebook facts transitions moves asking trials decide journal steps closing timers marks perform \
+  engine orders rehearsal
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))

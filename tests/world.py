@@ -13,11 +13,11 @@ from stopgap.action import Danger, Moment, Params, Restored, Reverted, Settled
 from stopgap.alert import Alert
 from stopgap.catalog import Catalog
 from stopgap.clock import LoopClock
-from stopgap.engine import Engine
+from stopgap.engine import Engine, Terms
 from stopgap.matcher import MatcherIndex, parse_matchers
 from stopgap.orders import Orders
 from stopgap.probe import Finding, Verdict
-from stopgap.rule import Limits, Mode, ProbeSpec, Rule, RungSpec, StepSpec
+from stopgap.rule import Limits, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.rulebook import Rulebook
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -189,7 +189,7 @@ class World:
     """One engine and its surroundings; `restart` kills it without a word and starts another on the same journal."""
 
     rules: tuple[Rule, ...] = field(default_factory=lambda: (rule(),))
-    mode: Mode = Mode.AUTO
+    terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
         self.clock = LoopClock(START)
@@ -204,7 +204,7 @@ class World:
         def rebuild(document: Any) -> Rule:
             raise ValueError("no document")
 
-        engine = Engine(self.journal, self.catalog, self.clock, book(*self.rules), rebuild, self.mode)
+        engine = Engine(self.journal, self.catalog, self.clock, book(*self.rules), rebuild, self.terms)
         self.orders = Orders(engine, self.clock)
         return engine
 

@@ -6,9 +6,10 @@ journaled at once and counts at the next decision.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -18,25 +19,22 @@ from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.decide import decide
 from stopgap.errors import StoreError
-from stopgap.guard import Reason
-from stopgap.incident import Event, EventKind as K, Incident, holdings
-from stopgap.journal import CONTROL, Journal, Line, Sighting
+from stopgap.guard import FREED, Reason
+from stopgap.incident import Event, EventKind as K, Incident, Phase, holdings
+from stopgap.intake import Intake, Received
+from stopgap.journal import CONTROL, Journal, Line
 from stopgap.ledger import Brake, BrakeScope
-from stopgap.marks import Marks
 from stopgap.moves import Act, Circumstances, Deed, Settle, Start, Wait
 from stopgap.perform import Performer
-from stopgap.plan import target_of
-from stopgap.probe import Verdict
-from stopgap.rule import Mode, Rule, bounded
+from stopgap.rule import Mode, Rule
 from stopgap.rulebook import Rulebook
 from stopgap.timers import Timers
 from stopgap.transitions import apply, fold, resume
+from stopgap.weather import Weather
 
 log = structlog.get_logger(__name__)
 
-SLICE = 200  # alerts between two breaths of the event loop
 BREATH = 0.005  # seconds of deciding between two breaths of the event loop
-REMEMBERED = 20_000  # alerts whose rules and targets are kept at hand
 AFTER_STORE_ERROR = timedelta(seconds=1)
 AFTER_SURPRISE = timedelta(seconds=30)
 DRAIN = 30.0  # seconds that a stop waits for acts under way
@@ -44,22 +42,12 @@ DRAIN = 30.0  # seconds that a stop waits for acts under way
 Observer = Callable[[Line, Incident], None]
 
 
-@dataclass(slots=True)
-class Received:
-    """What became of a notification's alerts: how many each rule took, and how many none did."""
-
-    matched: dict[str, int] = field(default_factory=dict)
-    unmatched: int = 0
-
-
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where one alert belongs under one rule."""
+class Terms:
+    """What the daemon's own flags say: the upper bound of all modes, and how long a new rule is held in shadow."""
 
-    rule: Rule
-    target: str
-    flaw: str
-    state: Incident | None = None  # the incident that it is part of
+    mode: Mode = Mode.AUTO
+    probation: timedelta = timedelta()
 
 
 class Engine:
@@ -72,51 +60,55 @@ class Engine:
         clock: Clock,
         rulebook: Rulebook,
         rebuild: Callable[[Any], Rule],
-        mode: Mode = Mode.AUTO,
+        terms: Terms | None = None,
     ) -> None:
         self.journal = journal
         self.rulebook = rulebook
-        self.mode = mode
         self.brakes: tuple[Brake, ...] = ()
         self.incidents: dict[str, Incident] = {}
-        self.on_asked: Callable[[str, Verdict], None] = lambda _kind, _verdict: None
+        self.probation: Mapping[str, datetime] = {}
+        self.performer = Performer(journal, catalog, clock, lambda: self.rulebook, self._noted)
+        self._terms = terms or Terms()
         self._clock = clock
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
-        self._by_alert = Marks()  # incidents
-        self._served = Marks()  # rules
-        self._places: dict[str, tuple[_Place, ...]] = {}
-        self._receiving = 0
+        self._intake = Intake(journal, clock, self)
+        self._weather = Weather(journal, clock, lambda: self.incidents.values())
         self._observers: list[Observer] = []
         self._timers = Timers(clock, self._touch)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._acting: set[str] = set()
-        self._dirty: dict[str, None] = {}
+        self._dirty: set[str] = set()
+        self._urgent: list[tuple[str, datetime, str]] = []  # the dirty ones, most severe and oldest first
         self._stopping = False
-        self._performer = Performer(journal, catalog, clock, lambda: self.rulebook, self._asked)
+
+    @property
+    def mode(self) -> Mode:
+        """Return the upper bound of what rules may do."""
+        return self._terms.mode
 
     # --- life ---
 
     async def start(self) -> None:
         """Replay all live timelines and go on from there. Raises StoreError."""
-        await self.journal.remember(self.rulebook.versions())
+        self.probation = await self._meet(self.rulebook)
         self._versions = {rule.version: rule for rule in self.rulebook.rules.values()}
         self.brakes = await self.journal.brakes()
-        for rule, fingerprint in await self.journal.served():
-            self._served.add(rule, (fingerprint,))
+        await self._intake.start()
         now = self._clock.now()
         for identifier, events in (await self.journal.live()).items():
             state = resume(fold(identifier, events), now)
             self._keep(state, state.alerts)
             await self._know(state.version)
+        await self._weather.start(self._versions.values())
         self.journal.subscribe(self._committed)
-        for identifier in self.incidents:
-            self._touch(identifier)
+        self._touch_all()
 
     async def stop(self) -> None:
         """Start nothing more, let acts under way finish (bounded), and leave everything held as it is."""
         self._stopping = True
         self._timers.stop()
+        await self._weather.stop()
         for identifier, task in self._tasks.items():
             if identifier not in self._acting:
                 task.cancel()
@@ -133,7 +125,7 @@ class Engine:
 
     async def use(self, rulebook: Rulebook) -> None:
         """Swap the rules; running incidents keep the version under which they opened. Raises StoreError: nothing is swapped."""
-        await self.journal.remember(rulebook.versions())
+        self.probation = await self._meet(rulebook)
         before, self.rulebook = self.rulebook, rulebook
         self._versions |= {rule.version: rule for rule in rulebook.rules.values()}
         needed = {state.version for state in self.incidents.values()} | {*rulebook.versions()}
@@ -141,8 +133,16 @@ class Engine:
             *before.versions()
         }  # a notification that is being taken may still open incidents under them
         self._versions = {version: rule for version, rule in self._versions.items() if version in needed}
-        self._places.clear()
+        self._intake.forget_places()
+        self._weather.use(self._versions.values())
+        self.performer.bound(rulebook.at_once)
         self._touch_all()
+
+    async def _meet(self, rulebook: Rulebook) -> Mapping[str, datetime]:
+        """Make rule versions durable; returns until when those rules are on probation that are new."""
+        await self.journal.remember(rulebook.versions())
+        seen = await self.journal.meet(rulebook.rules, self._clock.now())
+        return {rule: since + self._terms.probation for rule, since in seen.items()}
 
     async def _know(self, version: str) -> None:
         """Bring back the rule of a running incident that was changed or removed since."""
@@ -154,85 +154,9 @@ class Engine:
         except ValueError as error:  # the action or probe that it names is gone
             log.error("rule_version_lost", version=version, why=str(error))  # noqa: TRY400 - expected, no trace
 
-    # --- what alerts say ---
-
     async def receive(self, alerts: Sequence[Alert]) -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
-        received, news = Received(), list[Sighting]()
-        for i, alert in enumerate(alerts):
-            if i % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
-            places = self._places_of(alert)
-            received.unmatched += not places
-            for place in places:
-                received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
-                if self._is_news(place, alert):
-                    news.append(self._sighting(place, alert))
-            news += self._ends(alert, places)
-        if news:
-            self._receiving += 1
-            try:
-                await self.journal.receive(news)
-            finally:
-                self._receiving -= 1
-            for over in (sighting for sighting in news if not sighting.firing):
-                self._served.remove(over.rule, (over.fingerprint,))
-        return received
-
-    def _places_of(self, alert: Alert) -> tuple[_Place, ...]:
-        """Return where an alert belongs: with the incidents that it is part of, and under every other rule that takes it."""
-        matched = self._places.get(alert.fingerprint)
-        if matched is None:
-            found = self.rulebook.index.find(alert.labels)
-            matched = tuple(_Place(rule, *target_of(rule, alert.labels)) for rule in found)
-            if len(self._places) >= REMEMBERED:
-                self._places.clear()
-            self._places[alert.fingerprint] = matched
-        own = {}
-        for identifier in self._by_alert.of(alert.fingerprint):
-            state = self.incidents[identifier]
-            rule = self._versions.get(state.version) or self.rulebook.rules.get(state.rule)
-            if rule is not None:
-                own[rule.id] = _Place(rule, state.target, state.flaw, state)
-        if not own:
-            return matched
-        return (*own.values(), *(place for place in matched if place.rule.id not in own))
-
-    def _is_news(self, place: _Place, alert: Alert) -> bool:
-        """Tell whether the journal must hear of it. While other news are on their way to disk, it decides itself."""
-        if self._receiving:
-            return True
-        known = place.state is not None and place.state.alerts[alert.fingerprint].firing
-        served = place.rule.id in self._served.of(alert.fingerprint)
-        return not (served or known) if alert.firing else served or known
-
-    def _ends(self, alert: Alert, places: tuple[_Place, ...]) -> list[Sighting]:
-        """Return what an alert that is over ends under rules that are not loaded any more, or take it no more."""
-        if alert.firing:
-            return []
-        rules = {self.incidents[name].rule for name in self._by_alert.of(alert.fingerprint)}
-        gone = sorted((rules | self._served.of(alert.fingerprint)) - {place.rule.id for place in places})
-        now = self._clock.now()
-        return [
-            Sighting(rule, "", "", "", "", alert.fingerprint, alert={}, firing=False, at=now) for rule in gone
-        ]
-
-    def _sighting(self, place: _Place, alert: Alert) -> Sighting:
-        rule = place.rule
-        stored = alert.as_json()
-        return Sighting(
-            rule=rule.id,
-            version=rule.version,
-            target=place.target,
-            severity=rule.severity(alert.labels),
-            mode=bounded(rule.mode, self.mode),
-            fingerprint=alert.fingerprint,
-            alert={name: stored[name] for name in ("labels", "annotations", "starts_at")},
-            firing=alert.firing,
-            at=self._clock.now(),
-            flaw=place.flaw,
-            flap_window=rule.limits.flap_window,
-        )
+        return await self._intake.receive(alerts)
 
     # --- the timeline comes back from the journal ---
 
@@ -247,26 +171,34 @@ class Engine:
         state = apply(before or Incident(line.incident), line.event)
         joined = (line.event.detail["fingerprint"],) if line.event.kind is K.ALERT_JOINED else ()
         self._keep(state, joined if before is not None else state.alerts)
-        if before is not None and holdings(before) - holdings(state):
+        if before is None:
+            self._weather.opened(state)
+        elif holdings(before) - holdings(state) or line.event.kind is K.CLOSED:
             self._release()
         if line.event.kind is K.CLOSED:
-            self._served.add(state.rule, line.event.detail.get("served", ()))
+            self._intake.closed(state, line.event.detail.get("served", ()))
+        elif line.event.kind is K.ACKNOWLEDGED:
+            self._let_ask(state, Reason.CIRCUIT_OPEN)
         self._touch(line.incident)
         self._notify(line, state)
 
     def _keep(self, state: Incident, joined: Iterable[str]) -> None:
         if state.closed_at is None:
             self.incidents[state.id] = state
-            self._by_alert.add(state.id, joined)
+            self._intake.joined(state.id, joined)
             return
         self.incidents.pop(state.id, None)
-        self._by_alert.remove(state.id, state.alerts)
         self._timers.clear(state.id)
-        self._performer.forget(state.id)
+        self.performer.forget(state.id)
 
     def _release(self) -> None:
-        for identifier in self._performer.release(Reason.TARGET_BUSY, Reason.RESOURCE_HELD):
+        for identifier in self.performer.release(FREED):
             self._touch(identifier)
+
+    def _let_ask(self, state: Incident, reason: Reason) -> None:
+        """Let one incident ask again that was refused for this reason."""
+        if state.reason == reason:
+            self.performer.recorder.forget(state.id)
 
     def _notify(self, line: Line, state: Incident) -> None:
         for observer in self._observers:
@@ -275,37 +207,40 @@ class Engine:
             except Exception:  # border: observer. A fault of one keeps nothing from the others
                 log.exception("observer_fault", incident=line.incident, kind=line.event.kind)
 
-    def _asked(self, kind: str, verdict: Verdict, asked: Incident, event: Event | None) -> None:
-        """Count a probe's answer; an event says what the answer before said, and is taken note of without a line."""
-        self.on_asked(kind, verdict)
+    def _noted(self, asked: Incident, event: Event) -> None:
+        """Take note of a probe's answer that says what the one before said; it is not worth a line."""
         state = self.incidents.get(asked.id)
-        if event is not None and state is not None and state.seq == asked.seq:
+        if state is not None and state.seq == asked.seq:
             self.incidents[asked.id] = apply(state, event)
 
     # --- deciding ---
 
     def _touch(self, identifier: str) -> None:
+        state = self.incidents.get(identifier)
+        if state is None or identifier in self._dirty:
+            return
         if not self._dirty:
             asyncio.get_running_loop().call_soon(self._advance_dirty)
-        self._dirty[identifier] = None
+        self._dirty.add(identifier)
+        heapq.heappush(self._urgent, (state.severity, state.opened_at or self._clock.now(), identifier))
 
     def _touch_all(self) -> None:
         for identifier in self.incidents:
             self._touch(identifier)
 
     def _advance_dirty(self) -> None:
-        """Decide for what changed, first come first served, and let the event loop breathe in between."""
+        """Decide for what changed, by severity and then by age, and let the event loop breathe in between."""
         loop = asyncio.get_running_loop()
         end = loop.time() + BREATH
-        while self._dirty:
-            identifier = next(iter(self._dirty))
-            del self._dirty[identifier]
+        while self._urgent:
+            _, _, identifier = heapq.heappop(self._urgent)
+            self._dirty.discard(identifier)
             try:
                 self._advance(identifier)
             except Exception:  # border: decision. A fault in one incident must not stop the others
                 log.exception("decision_fault", incident=identifier)
                 self._timers.set(identifier, self._clock.now() + AFTER_SURPRISE)
-            if loop.time() >= end and self._dirty:
+            if loop.time() >= end and self._urgent:
                 loop.call_soon(self._advance_dirty)
                 return
 
@@ -314,12 +249,13 @@ class Engine:
         if state is None or self._stopping:
             return
         if identifier in self._tasks:
-            self._performer.hurry(state)
+            self.performer.hurry(state)
             return
         rule = self._versions.get(state.version)
         if rule is None:
             return  # said at start; visible, and left alone
-        move = decide(state, rule, self._circumstances(state))
+        at = self.circumstances(state, rule)
+        move = decide(state, rule, at)
         if isinstance(move, Wait):
             if move.until is None:
                 self._timers.clear(identifier)
@@ -329,25 +265,28 @@ class Engine:
         self._timers.clear(identifier)
         if isinstance(move, Start | Act | Settle):
             self._acting.add(identifier)
-        task = asyncio.create_task(self._perform(state, rule, move), name=f"incident {identifier}")
+        task = asyncio.create_task(self._perform(state, rule, move, at), name=f"incident {identifier}")
         self._tasks[identifier] = task
 
-    def _circumstances(self, state: Incident) -> Circumstances:
+    def circumstances(self, state: Incident, rule: Rule) -> Circumstances:
+        """Return what bears on a decision beside the incident's own timeline."""
         now = self._clock.now()
         covering = (brake for brake in self.brakes if brake.covers(state.rule, state.target, now))
+        starts = state.phase in (Phase.OPEN, Phase.WAITING)
         return Circumstances(
             now=now,
             brake=next(covering, None),
-            retry_at=self._performer.retry_at(state.id),
+            retry_at=self.performer.retry_at(state.id),
             rule_removed=state.rule not in self.rulebook.rules,
             bound=self.mode,
+            storm=self._weather.storm(rule.limits) if starts else None,
         )
 
-    async def _perform(self, state: Incident, rule: Rule, move: Deed) -> None:
+    async def _perform(self, state: Incident, rule: Rule, move: Deed, at: Circumstances) -> None:
         identifier = state.id
         again: timedelta | None = AFTER_SURPRISE  # also when an action cancels itself
         try:
-            await self._performer.perform(state, rule, move)
+            await self.performer.perform(state, rule, move, at)
             again = None
         except StoreError as error:
             log.error("store_unavailable", incident=identifier, why=str(error))  # noqa: TRY400 - expected, no trace
@@ -380,7 +319,7 @@ class Engine:
         """Let automation decide anew from the present; False when there was no such brake."""
         was_on = await self.journal.release(scope, name, by, self._clock.now())
         self.brakes = self._brakes_but(scope, name)
-        self._performer.release(Reason.BRAKE)
+        self.performer.release((Reason.BRAKE,))
         self._touch_all()
         return was_on
 

@@ -46,11 +46,32 @@ class PlannedProbe:
 class Plan:
     """A rung, ready to begin. `reverts` says of each step of `do` whether it is held, `resources` what the held ones change."""
 
+    only_if: tuple[PlannedProbe, ...]
     do: tuple[PlannedStep, ...]
     activate: tuple[PlannedStep, ...]
     verify: tuple[PlannedProbe, ...]
     resources: tuple[str, ...]
     reverts: tuple[bool, ...]
+
+    @property
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """Return what applies the rung, in order."""
+        return (*self.do, *self.activate)
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        """Name all that its steps change, held or not."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in step.action.resource(step.params)))
+
+
+def words(step: PlannedStep) -> str:
+    """Say in a line what a step does."""
+    return step.spec.title or f"{step.spec.action}: {step.action.describe(step.params)}"
+
+
+def question(probe: PlannedProbe) -> str:
+    """Say in a line what a probe asks."""
+    return probe.probe.describe(probe.params)
 
 
 class _Refused(Exception):  # noqa: N818 - carries the answer out of the recursion
@@ -64,6 +85,7 @@ def plan(rule: Rule, rung: int, catalog: Catalog, scope: Scope) -> Plan | Refusa
     spec = rule.ladder[rung]
     where = f"ladder[{rung}]"
     try:
+        only_if = _probes(spec.only_if, catalog, scope, f"{where}.only_if")
         do = _steps(spec.do, catalog, scope, f"{where}.do")
         activate = _steps(spec.activate, catalog, scope, f"{where}.activate")
         verify = _probes(spec.verify, catalog, scope, f"{where}.verify")
@@ -72,7 +94,7 @@ def plan(rule: Rule, rung: int, catalog: Catalog, scope: Scope) -> Plan | Refusa
     reverts = tuple(step.action.reverts(step.params) for step in do)
     held = (step for step, back in zip(do, reverts, strict=True) if back)
     resources = dict.fromkeys(name for step in held for name in step.action.resource(step.params))
-    return Plan(do, activate, verify, tuple(resources), reverts)
+    return Plan(only_if, do, activate, verify, tuple(resources), reverts)
 
 
 def plan_probes(

@@ -6,6 +6,7 @@ Nothing here prints the URL, because it may hold a password.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,6 +66,18 @@ class Prometheus:
             raise ProbeError(f"Prometheus did not answer within {print_duration(timeout)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ProbeError(f"Prometheus cannot be asked: {_reason(error)}") from None
+
+    async def number(self, query: str, timeout: timedelta) -> float:  # noqa: ASYNC109 - the same
+        """Return the one number that a query is answered with. Raises ProbeError for anything but one finite number."""
+        answer = await self.query(query, timeout=timeout)
+        if answer.warnings:
+            raise ProbeError(f"Prometheus warns: {answer.warnings[0]}")
+        if len(answer.elements) != 1:
+            raise ProbeError(f"{_shown(query)} returned {len(answer.elements)} numbers, wanted one")
+        value = answer.elements[0].value
+        if not math.isfinite(value):
+            raise ProbeError(f"{_shown(query)} = {value}")
+        return value
 
     async def _post(self, url: str, expression: str, limit: timedelta) -> tuple[int, bytes]:
         async with self._session().post(

@@ -1,45 +1,30 @@
 """Steps: runs one act after its intent is on disk, and finds out what became of one whose result is hidden."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from stopgap.action import Danger, Json, Moment, Restored, Reverted, Settled
-from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.decide import LOOKS, TRIES
 from stopgap.errors import ActionError, TemporaryError
 from stopgap.guard import Refusal, Request
 from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, StepStatus
-from stopgap.journal import Append, Journal, Undo
-from stopgap.plan import Plan, PlannedStep
+from stopgap.journal import Journal, Undo
+from stopgap.plan import Plan, PlannedStep, words
+from stopgap.recorder import Recorder
 from stopgap.rule import Rule
 
-ACTIONS_AT_ONCE = 8
 HARMLESS_AT_ONCE = 64  # of those without danger
 LONGEST_BACKOFF = timedelta(minutes=1)
 LONGEST_WHY = 500  # characters
 
 
-class AppendDecision(Protocol):
-    """Appends events decided at a state; False when it moved on or a guard refused."""
-
-    def __call__(
-        self, state: Incident, *events: Event, request: Request | None = None, **more: Any
-    ) -> Awaitable[bool]:
-        """Append."""
-        ...
-
-
 def step_of(planned: Plan, ref: Ref) -> PlannedStep:
     """Return the planned step that an act runs or takes back."""
     return (planned.do if ref.role in (Role.DO, Role.REVERT) else planned.activate)[ref.step]
-
-
-def words(step: PlannedStep) -> str:
-    """Say in a line what a step does."""
-    return step.spec.title or f"{step.spec.action}: {step.action.describe(step.params)}"
 
 
 class Act:
@@ -77,75 +62,77 @@ class Act:
         return self.moment.timeout.total_seconds()
 
 
-class Steps:
-    """Runs acts, at most eight at once; those that change nothing, such as waits, take no place from the others."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An act whose intent is on disk, with what was observed before it: it runs next."""
 
-    def __init__(self, journal: Journal, catalog: Catalog, clock: Clock, append: AppendDecision) -> None:
+    act: Act
+    undo: Undo
+
+
+class Steps:
+    """Runs acts, so many at once; those that change nothing, such as waits, take no place from the others.
+
+    Whoever waits is served in order, one step at a time, so that no target's long ladder keeps the others waiting.
+    """
+
+    def __init__(self, journal: Journal, recorder: Recorder, clock: Clock, at_once: int) -> None:
         self._journal = journal
-        self._catalog = catalog
+        self._recorder = recorder
         self._clock = clock
-        self._append = append
-        self._running = asyncio.Semaphore(ACTIONS_AT_ONCE)
+        self._running = asyncio.Semaphore(at_once)
         self._harmless = asyncio.Semaphore(HARMLESS_AT_ONCE)
+
+    def bound(self, at_once: int) -> None:
+        """Run so many at once from now on."""
+        self._running = asyncio.Semaphore(at_once)
 
     # --- intents ---
 
-    async def begin(
-        self, state: Incident, rule: Rule, rung: int, planned: Plan, request: Request, hurry: asyncio.Event
-    ) -> None:
+    async def begin(self, act: Act, opening: tuple[Event, ...], request: Request) -> Begun | None:
         """Start a rung: one commit holds the permit, what the rung is, and the intent and undo of its first step."""
-        act = Act(state, rule, planned, Ref(rung, Role.DO, 0), 1, hurry)
-        opening = (
-            self._event(K.PERMITTED, rung=rung),
-            self._event(
-                K.RUNG_STARTED,
-                rung=rung,
-                name=rule.ladder[rung].name,
-                do=len(planned.do),
-                activate=len(planned.activate),
-                reverts=list(planned.reverts),
-                resources=list(planned.resources),
-                labels=state.labels,
-                annotations=state.annotations,
-                on_resolve=rule.ladder[rung].on_resolve,
-                steps=[words(step) for step in (*planned.do, *planned.activate)],
-            ),
-        )
-        await self._intend(act, opening, request, permit=True)
+        return await self._intend(act, opening, request)
+
+    async def values(self, state: Incident, rule: Rule, planned: Plan, rung: int) -> list[Json]:
+        """Observe what the steps of a rung that can be taken back are going to change. Raises whatever keeps from it."""
+        idle = asyncio.Event()
+        acts = [
+            Act(state, rule, planned, Ref(rung, Role.DO, i), 1, idle)
+            for i, back in enumerate(planned.reverts)
+            if back
+        ]
+        return [await self._observe(act) for act in acts]
 
     async def act(
         self, state: Incident, rule: Rule, planned: Plan, ref: Ref, n: int, hurry: asyncio.Event
     ) -> None:
         """Run the next act of a rung that has begun."""
-        await self._intend(Act(state, rule, planned, ref, n, hurry), (), self._request(state, rule))
+        begun = await self._intend(Act(state, rule, planned, ref, n, hurry), (), self._request(state, rule))
+        if begun is not None:
+            await self.run(begun)
 
     @staticmethod
     def _request(state: Incident, rule: Rule) -> Request:
         return Request(state.id, rule.id, state.target, person=state.cause is Cause.PERSON)
 
-    async def _intend(
-        self, act: Act, opening: tuple[Event, ...], request: Request, *, permit: bool = False
-    ) -> None:
-        """Observe, commit intent and undo, and go on to the act itself."""
+    async def _intend(self, act: Act, opening: tuple[Event, ...], request: Request) -> Begun | None:
+        """Observe, and commit intent and undo; None when there is nothing to run."""
         if act.ref.role is Role.REVERT:
             undo = await self._undo_of(act)
             if undo is None:
                 why = "its undo is not in the store"
                 await self._append(act.state, self._event(K.REVERT_FAILED, **act.detail, why=why))
-                return
+                return None
         else:
             try:
                 undo = Undo(await self._observe(act))
             except Exception as error:  # noqa: BLE001 - border: step. Not observed, not acted
-                await self._append(
-                    act.state, *opening, self._failure(act, error), request=request, permit=permit
-                )
-                return
+                await self._append(act.state, *opening, self._failure(act, error), request=request)
+                return None
             opening = (*opening, self._event(K.OBSERVED, **act.detail))
-        intent = self._intent(act)
         before = {} if act.ref.role is Role.REVERT else {str(act.ref): undo.before}
-        if await self._append(act.state, *opening, intent, request=request, permit=permit, undo=before):
-            await self._run(act, undo)
+        intended = await self._append(act.state, *opening, self._intent(act), request=request, undo=before)
+        return Begun(act, undo) if intended else None
 
     async def _undo_of(self, act: Act) -> Undo | None:
         role = Role.DO if act.ref.role is Role.REVERT else act.ref.role
@@ -164,7 +151,9 @@ class Steps:
 
     # --- the act ---
 
-    async def _run(self, act: Act, undo: Undo) -> None:
+    async def run(self, begun: Begun) -> None:
+        """Run an act and journal what came of it."""
+        act, undo = begun.act, begun.undo
         began = asyncio.get_running_loop().time()
         action, params = act.step.action, act.step.params
         receipt: dict[str, Json] = {}
@@ -185,7 +174,7 @@ class Steps:
                 if act.ref.role is Role.REVERT
                 else self._event(K.STEP_SUCCEEDED, **act.detail, seconds=seconds)
             )
-        await self._fact(act.state, result, receipt)
+        await self._recorder.fact(act.state, result, receipt)
 
     def _taken_back(self, act: Act, answer: Reverted, seconds: float) -> Event:
         kind = K.DRIFTED if answer.result is Restored.DRIFTED else K.STEP_REVERTED
@@ -256,7 +245,7 @@ class Steps:
         why = "the outcome is unknown and a repetition is safe"
         intent = self._intent(act, why=why)
         if await self._append(act.state, intent, request=self._request(act.state, act.rule)):
-            await self._run(act, undo)
+            await self.run(Begun(act, undo))
 
     async def _unclear(self, act: Act, looks: int, why: str) -> None:
         await self._append(
@@ -285,10 +274,10 @@ class Steps:
     # --- journaling ---
 
     def _event(self, kind: K, /, **detail: Any) -> Event:
-        return Event(kind, self._clock.now(), {k: v for k, v in detail.items() if v not in (None, "")})
+        return self._recorder.event(kind, **detail)
 
-    async def _fact(self, state: Incident, event: Event, receipt: dict[str, Json]) -> None:
-        await self._journal.append(Append(state.id, (event,), receipt=receipt))
+    async def _append(self, state: Incident, *events: Event, **more: Any) -> bool:
+        return await self._recorder.append(state, *events, **more)
 
 
 def _by_hand(step: PlannedStep, undo: Undo) -> str:

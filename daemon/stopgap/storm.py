@@ -68,6 +68,11 @@ class Openings:
         other._since |= {limit: since for limit, since in self._since.items() if limit in other._limits}
         return other
 
+    @property
+    def stormy(self) -> bool:
+        """Tell whether a storm has begun that nobody saw end yet."""
+        return bool(self._since)
+
     def storm(self, limit: StormLimit, now: datetime) -> Storm | None:
         """Return the storm by one of the limits, None in calm weather."""
         self._lift(limit, now)

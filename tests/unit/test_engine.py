@@ -7,6 +7,7 @@ import pytest
 from tests.virtual import virtually
 from tests.world import MOCK, START, World, alert, probe, rule, step
 
+from stopgap.engine import Terms
 from stopgap.errors import PermanentError, TemporaryError
 from stopgap.incident import Phase
 from stopgap.ledger import Brake, BrakeScope
@@ -356,7 +357,7 @@ async def test_a_persons_revert_passes_the_brake_and_ends_applying_but_not_the_i
 
 @virtually
 async def test_shadow_plans_asks_and_touches_nothing():
-    world = await World(mode=Mode.SHADOW).start()
+    world = await World(terms=Terms(Mode.SHADOW)).start()
     await world.fire()
     await world.settle()
     assert "shadow_planned" in world.words

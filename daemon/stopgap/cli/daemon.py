@@ -40,11 +40,16 @@ def serve(
     ] = None,
     receiver: Annotated[str | None, typer.Option(help="Our receiver's name in Alertmanager.")] = None,
     mode: Annotated[str | None, typer.Option(help="Upper bound: auto, approve or shadow.")] = None,
+    probation: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Hold new rules in shadow for so long, such as 24h."),
+    ] = None,
     vars_: VarsFiles = None,
     var: Vars = None,
 ) -> None:
     """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
+    given["probation"] = probation
     chosen = settings(**given, alertmanager=alertmanager, receiver=receiver, vars=vars_, var=var)
     from stopgap.app import run
 

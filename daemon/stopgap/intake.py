@@ -1,0 +1,179 @@
+"""Intake: what alerts say becomes news for the journal; a repeat that changes nothing writes nothing."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from stopgap.alert import Alert
+from stopgap.clock import Clock
+from stopgap.incident import Incident
+from stopgap.journal import Journal, Sighting
+from stopgap.marks import Marks
+from stopgap.plan import target_of
+from stopgap.rule import Mode, Rule, bounded
+from stopgap.rulebook import Rulebook
+
+SLICE = 200  # alerts between two breaths of the event loop
+REMEMBERED = 20_000  # alerts whose rules and targets are kept at hand
+
+
+@dataclass(slots=True)
+class Received:
+    """What became of a notification's alerts: how many each rule took, and how many none did."""
+
+    matched: dict[str, int] = field(default_factory=dict)
+    unmatched: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one alert belongs under one rule."""
+
+    rule: Rule
+    target: str
+    flaw: str
+    state: Incident | None = None  # the incident that it is part of
+
+
+class Ward(Protocol):
+    """What the intake needs to know of the engine."""
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rules in force."""
+        ...
+
+    @property
+    def incidents(self) -> Mapping[str, Incident]:
+        """The live incidents."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """The upper bound of what rules may do."""
+        ...
+
+    @property
+    def probation(self) -> Mapping[str, datetime]:
+        """Until when rules are held in shadow, because they are new."""
+        ...
+
+    def rule_of(self, state: Incident) -> Rule | None:
+        """Return the rule version that an incident runs under."""
+        ...
+
+
+class Intake:
+    """Finds where alerts belong. Knows of each alert which incidents it is part of, and which rules have served it."""
+
+    def __init__(self, journal: Journal, clock: Clock, ward: Ward) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._ward = ward
+        self._by_alert = Marks()  # incidents
+        self._served = Marks()  # rules
+        self._places: dict[str, tuple[_Place, ...]] = {}
+        self._receiving = 0
+
+    async def start(self) -> None:
+        """Learn which alerts are served. Raises StoreError."""
+        for rule, fingerprint in await self._journal.served():
+            self._served.add(rule, (fingerprint,))
+
+    def forget_places(self) -> None:
+        """Look anew where each alert belongs: the rules have changed."""
+        self._places.clear()
+
+    def joined(self, identifier: str, fingerprints: Iterable[str]) -> None:
+        """Take note of alerts that became part of an incident."""
+        self._by_alert.add(identifier, fingerprints)
+
+    def closed(self, state: Incident, served: Collection[str]) -> None:
+        """Take note of an incident that is over, and which of its alerts are served."""
+        self._by_alert.remove(state.id, state.alerts)
+        self._served.add(state.rule, served)
+
+    def _mode(self, rule: Rule) -> Mode:
+        until = self._ward.probation.get(rule.id)
+        on_probation = until is not None and self._clock.now() < until
+        return Mode.SHADOW if on_probation else bounded(rule.mode, self._ward.mode)
+
+    async def receive(self, alerts: Sequence[Alert]) -> Received:
+        """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
+        received, news = Received(), list[Sighting]()
+        for i, alert in enumerate(alerts):
+            if i % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            places = self._places_of(alert)
+            received.unmatched += not places
+            for place in places:
+                received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
+                if self._is_news(place, alert):
+                    news.append(self._sighting(place, alert))
+            news += self._ends(alert, places)
+        if news:
+            self._receiving += 1
+            try:
+                await self._journal.receive(news)
+            finally:
+                self._receiving -= 1
+            for over in (sighting for sighting in news if not sighting.firing):
+                self._served.remove(over.rule, (over.fingerprint,))
+        return received
+
+    def _places_of(self, alert: Alert) -> tuple[_Place, ...]:
+        """Return where an alert belongs: with the incidents that it is part of, and under every other rule that takes it."""
+        matched = self._places.get(alert.fingerprint)
+        if matched is None:
+            found = self._ward.rulebook.index.find(alert.labels)
+            matched = tuple(_Place(rule, *target_of(rule, alert.labels)) for rule in found)
+            if len(self._places) >= REMEMBERED:
+                self._places.clear()
+            self._places[alert.fingerprint] = matched
+        own = {}
+        for identifier in self._by_alert.of(alert.fingerprint):
+            state = self._ward.incidents[identifier]
+            rule = self._ward.rule_of(state) or self._ward.rulebook.rules.get(state.rule)
+            if rule is not None:
+                own[rule.id] = _Place(rule, state.target, state.flaw, state)
+        if not own:
+            return matched
+        return (*own.values(), *(place for place in matched if place.rule.id not in own))
+
+    def _is_news(self, place: _Place, alert: Alert) -> bool:
+        """Tell whether the journal must hear of it. While other news are on their way to disk, it decides itself."""
+        if self._receiving:
+            return True
+        known = place.state is not None and place.state.alerts[alert.fingerprint].firing
+        served = place.rule.id in self._served.of(alert.fingerprint)
+        return not (served or known) if alert.firing else served or known
+
+    def _ends(self, alert: Alert, places: tuple[_Place, ...]) -> list[Sighting]:
+        """Return what an alert that is over ends under rules that are not loaded any more, or take it no more."""
+        if alert.firing:
+            return []
+        rules = {self._ward.incidents[name].rule for name in self._by_alert.of(alert.fingerprint)}
+        gone = sorted((rules | self._served.of(alert.fingerprint)) - {place.rule.id for place in places})
+        now = self._clock.now()
+        return [
+            Sighting(rule, "", "", "", "", alert.fingerprint, alert={}, firing=False, at=now) for rule in gone
+        ]
+
+    def _sighting(self, place: _Place, alert: Alert) -> Sighting:
+        rule = place.rule
+        stored = alert.as_json()
+        return Sighting(
+            rule=rule.id,
+            version=rule.version,
+            target=place.target,
+            severity=rule.severity(alert.labels),
+            mode=self._mode(rule),
+            fingerprint=alert.fingerprint,
+            alert={name: stored[name] for name in ("labels", "annotations", "starts_at")},
+            firing=alert.firing,
+            at=self._clock.now(),
+            flaw=place.flaw,
+            flap_window=rule.limits.flap_window,
+        )

@@ -1,0 +1,78 @@
+"""Petition: the request with which an incident asks to start a rung, and what its approval is bound to. Pure."""
+
+import hashlib
+
+import orjson
+
+from stopgap.action import Json
+from stopgap.guard import Extent, Request
+from stopgap.incident import TARGET_LOCK, Answer, Incident
+from stopgap.moves import Circumstances
+from stopgap.plan import Plan
+from stopgap.rule import BlastRadius, Mode, Rule
+from stopgap.rulebook import Rulebook
+
+
+def petition(
+    state: Incident, rule: Rule, planned: Plan, mode: Mode, rulebook: Rulebook, at: Circumstances
+) -> Request:
+    """Return the request to start a rung; how large its population is has yet to be measured."""
+    return Request(
+        incident=state.id,
+        rule=rule.id,
+        target=state.target,
+        take=(TARGET_LOCK + state.target, *planned.resources),
+        starts=True,
+        first=not state.rungs,
+        follows=state.follows,
+        acknowledged=bool(state.acknowledged_by),
+        shadow=mode is Mode.SHADOW,
+        touches=planned.touches,
+        limits=rule.limits,
+        storm=at.storm,
+        extent=_known(rule.limits.blast_radius),
+        population=population(rule, rulebook),
+        yield_to=rule.yield_to,
+    )
+
+
+def _known(blast: BlastRadius | None) -> Extent | None:
+    return Extent(blast.total) if blast is not None and isinstance(blast.total, int) else None
+
+
+def population(rule: Rule, rulebook: Rulebook) -> tuple[str, ...]:
+    """Return the rules that share the blast radius of a rule: those with the same query, or in its pack the same number."""
+    blast = rule.limits.blast_radius
+    if blast is None:
+        return ()
+    shared = {rule.id}
+    for other in rulebook.rules.values():
+        same = other.limits.blast_radius is not None and other.limits.blast_radius.total == blast.total
+        if same and (isinstance(blast.total, str) or other.pack == rule.pack):
+            shared.add(other.id)
+    return tuple(sorted(shared))
+
+
+def asks_for_approval(rule: Rule, rung: int, mode: Mode) -> bool:
+    """Tell whether a person must say yes before the rung starts."""
+    return mode is Mode.APPROVE or rule.ladder[rung].approval is not None
+
+
+def approved(state: Incident, at: Circumstances) -> bool:
+    """Tell whether a person said yes to the rung at which the ladder stands, not too long ago."""
+    said = state.approval
+    return (
+        said is not None
+        and said.rung == state.rung
+        and said.answer is Answer.APPROVED
+        and at.now < said.until
+    )
+
+
+def digest_of(planned: Plan, observed: list[Json]) -> str:
+    """Return what an approval is bound to: what will be done, and the old values of what will be changed.
+
+    What only marks a start of a process is left out: a process that keeps dying would make every approval stale.
+    """
+    steps = [[step.spec.action, repr(step.params)] for step in planned.steps]
+    return hashlib.sha256(orjson.dumps([steps, observed], option=orjson.OPT_SORT_KEYS)).hexdigest()

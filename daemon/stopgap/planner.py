@@ -1,0 +1,57 @@
+"""Planner: renders what an incident's rule says with that incident's values, under the rules and secrets in force."""
+
+from collections.abc import Callable
+
+from stopgap.catalog import Catalog
+from stopgap.guard import Refusal
+from stopgap.incident import Incident
+from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
+from stopgap.rule import Rule
+from stopgap.rulebook import Rulebook
+from stopgap.template import Scope
+
+
+class Planner:
+    """Plans rungs and probes; remembers nothing."""
+
+    def __init__(self, catalog: Catalog, rulebook: Callable[[], Rulebook]) -> None:
+        self._catalog = catalog
+        self._rulebook = rulebook
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """Return the rules in force."""
+        return self._rulebook()
+
+    def plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
+        """Render a rung: with the labels of its planning time where it has begun, else with those of now."""
+        return plan(rule, rung, self._catalog, self._scope(state, rule, rung))
+
+    def probes(
+        self, state: Incident, rule: Rule, keys: tuple[str, ...]
+    ) -> tuple[PlannedProbe, ...] | Refusal:
+        """Render the probes with these keys (`verify/0`, `recheck/0`, `recovered/0`), all of one role."""
+        planned: tuple[PlannedProbe, ...] | Refusal
+        if keys[0].startswith("recovered/"):
+            planned = self.recovered(state, rule)
+        else:
+            whole = self.plan(state, rule, state.rung)
+            planned = whole if isinstance(whole, Refusal) else whole.verify
+        if isinstance(planned, Refusal):
+            return planned
+        return tuple(planned[int(key.partition("/")[2])] for key in keys)
+
+    def recovered(self, state: Incident, rule: Rule) -> tuple[PlannedProbe, ...] | Refusal:
+        """Render the probes of the cause."""
+        return plan_probes(rule.recovered, self._catalog, self._scope(state, rule))
+
+    def _scope(self, state: Incident, rule: Rule, rung: int | None = None) -> Scope:
+        begun = state.rungs.get(rung) if rung is not None else None
+        return Scope(
+            labels=begun.labels if begun else state.labels,
+            annotations=begun.annotations if begun else state.annotations,
+            vars=rule.vars,
+            secrets=self.rulebook.secrets.get(rule.pack, {}),
+            target=state.target,
+            incident_id=state.id,
+        )

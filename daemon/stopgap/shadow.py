@@ -1,0 +1,94 @@
+"""Shadow: writes down what a rule would do, and does nothing. It has a ledger of its own, so its budgets and cooldowns run true."""
+
+from typing import Any
+
+from stopgap.asker import Asker
+from stopgap.clock import Clock
+from stopgap.errors import StoreError
+from stopgap.guard import Reason, Refusal, Request, check
+from stopgap.incident import Event, EventKind as K, Incident
+from stopgap.moves import Circumstances, Start
+from stopgap.petition import asks_for_approval
+from stopgap.plan import Plan, question, words
+from stopgap.planner import Planner
+from stopgap.recorder import Recorder
+from stopgap.rule import Mode, Rule
+from stopgap.starting import Starter, unmet
+
+
+class Shadow:
+    """Plans whole ladders: asks guards and each probe once, and takes a permit that counts among shadows only."""
+
+    def __init__(
+        self, clock: Clock, planner: Planner, recorder: Recorder, asker: Asker, starter: Starter
+    ) -> None:
+        self._clock = clock
+        self._planner = planner
+        self._recorder = recorder
+        self._asker = asker
+        self._starter = starter
+
+    async def plan(self, state: Incident, rule: Rule, move: Start, at: Circumstances) -> None:
+        """Journal what would be done. Raises StoreError."""
+        ladder, chosen = [], None
+        for rung in range(move.rung, len(rule.ladder)):
+            told, planned = await self._rung(state, rule, rung)
+            ladder.append(told)
+            if chosen is None and planned is not None:
+                chosen = rung, planned
+        because = _because(rule, at)
+        if chosen is None:
+            await self._recorder.append(state, self._event(ladder, rung=move.rung, because=because))
+            return
+        rung, planned = chosen
+        request = await self._starter.request(state, rule, planned, Mode.SHADOW, at)
+        refusal = await self._refusal(request)
+        findings = await self._asker.ask(planned.verify)
+        more: dict[str, Any] = {
+            "rung": rung,
+            "name": rule.ladder[rung].name,
+            "steps": [words(step) for step in planned.steps],
+            "probes": {f"verify/{i}": f"{f.verdict}: {f.why}" for i, f in enumerate(findings)},
+            "because": because,
+        }
+        if refusal is None:
+            answer = await self._recorder.put(state, self._event(ladder, **more), request=request)
+            refusal = answer if isinstance(answer, Refusal) else None
+        if refusal is not None:
+            said = f"{refusal.reason}: {refusal.text}"
+            await self._recorder.append(state, self._event(ladder, **more, refusal=said))
+
+    async def _refusal(self, request: Request) -> Refusal | None:
+        try:
+            ledger = await self._starter.ledger(request)
+        except StoreError as error:
+            return Refusal(Reason.STORE_UNAVAILABLE, str(error))
+        return check(request, ledger, self._clock.now())
+
+    async def _rung(self, state: Incident, rule: Rule, rung: int) -> tuple[dict[str, Any], Plan | None]:
+        """Say what one rung would do, and return its plan if it would be tried."""
+        spec = rule.ladder[rung]
+        told: dict[str, Any] = {"rung": rung, "name": spec.name}
+        planned = self._planner.plan(state, rule, rung)
+        if isinstance(planned, Refusal):
+            return told | {"skipped": f"{planned.reason}: {planned.text}"}, None
+        told["steps"] = [words(step) for step in planned.steps]
+        told["verify"] = [question(probe) for probe in planned.verify]
+        findings = await self._asker.ask(planned.only_if)
+        reason = unmet(findings)
+        if findings:
+            told["only_if"] = [f"{found.verdict}: {found.why}" for found in findings]
+        if asks_for_approval(rule, rung, rule.mode):
+            told["approval"] = "a person must approve"
+        if spec.once and spec.name in state.used:
+            reason = Reason.ONCE_USED
+        return (told | {"skipped": str(reason)}, None) if reason else (told, planned)
+
+    def _event(self, ladder: list[dict[str, Any]], **detail: Any) -> Event:
+        return self._recorder.event(K.SHADOW_PLANNED, **detail, ladder=ladder)
+
+
+def _because(rule: Rule, at: Circumstances) -> str:
+    if rule.mode is Mode.SHADOW:
+        return "the rule's mode"
+    return "the daemon's --mode" if at.bound is Mode.SHADOW else "the rule is on probation"

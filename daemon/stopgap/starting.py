@@ -1,0 +1,239 @@
+"""Starting: how a rung begins, or why it does not.
+
+The order never changes: plan, measure, ask the guards, ask the rung's own preconditions, let a person approve where one must,
+observe, and ask the guards once more inside the commit that holds the permit. Whoever passed the guards counts for the others until
+that commit; the engine sends them in the order of severity and age, so that what is left of a budget goes to the most urgent.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from stopgap.asker import Asker
+from stopgap.clock import Clock
+from stopgap.errors import StoreError
+from stopgap.guard import SKIPS, Reason, Refusal, Request, check
+from stopgap.incident import Event, EventKind as K, Incident, Ref, Role
+from stopgap.journal import Journal
+from stopgap.ledger import Ledger
+from stopgap.moves import Circumstances, Record, Start, record
+from stopgap.petition import approved, asks_for_approval, digest_of, petition
+from stopgap.plan import Plan, question, words
+from stopgap.planner import Planner
+from stopgap.probe import Finding, Verdict
+from stopgap.recorder import Recorder
+from stopgap.rule import Mode, Rule
+from stopgap.steps import Act, Begun, Steps
+
+AGAIN_SOON = timedelta(seconds=5)
+BUDGETS = frozenset({Reason.BUDGET_RULE, Reason.BUDGET_GLOBAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One rung that the guards let through."""
+
+    state: Incident
+    rule: Rule
+    planned: Plan
+    request: Request
+    move: Start
+    at: Circumstances
+    hurry: asyncio.Event
+
+    @property
+    def rung(self) -> int:
+        """Return which rung it is."""
+        return self.move.rung
+
+
+class Starter:
+    """Starts rungs. Remembers only who is about to take a permit, and lets nobody past them unseen."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, planner: Planner, recorder: Recorder, asker: Asker, steps: Steps
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._planner = planner
+        self._recorder = recorder
+        self._asker = asker
+        self._steps = steps
+        self._door = asyncio.Lock()
+        self._starting: dict[str, str] = {}
+
+    async def start(
+        self, state: Incident, rule: Rule, move: Start, at: Circumstances, hurry: asyncio.Event
+    ) -> Record | None:
+        """Start a rung, or journal why not; returns what is left to be journaled. Raises StoreError."""
+        planned = self._planner.plan(state, rule, move.rung)
+        if isinstance(planned, Refusal):
+            return _unplanned(move.rung, planned)
+        request = await self.request(state, rule, planned, move.mode, at)
+        refusal = await self._admit(request)
+        if refusal is not None and refusal.reason is Reason.PROTECTED_TARGET:
+            return record(K.HANDED_OVER, reason=refusal.reason, text=refusal.text)
+        if refusal is not None:
+            await self._recorder.refuse(state, refusal)
+            return None
+        try:
+            begun = await self._prepare(Attempt(state, rule, planned, request, move, at, hurry))
+        finally:
+            self._starting.pop(state.id, None)
+        if isinstance(begun, Begun):
+            await self._steps.run(begun)
+            return None
+        return begun
+
+    # --- the guards ---
+
+    async def request(
+        self, state: Incident, rule: Rule, planned: Plan, mode: Mode, at: Circumstances
+    ) -> Request:
+        """Return the request to start a rung, with its population measured."""
+        request = petition(state, rule, planned, mode, self._planner.rulebook, at)
+        blast = rule.limits.blast_radius
+        if blast is None or isinstance(blast.total, int):
+            return request
+        return replace(request, extent=await self._asker.extent(blast.total))
+
+    async def ledger(self, request: Request) -> Ledger:
+        """Read what the guards need, those counted in that are about to take a permit. Raises StoreError."""
+        ledger = await self._journal.ledger(request)
+        others = [rule for name, rule in self._starting.items() if name != request.incident]
+        return replace(ledger, starting=others.count(request.rule), starting_global=len(others))
+
+    async def _admit(self, request: Request) -> Refusal | None:
+        async with self._door:
+            now = self._clock.now()
+            try:
+                ledger = await self.ledger(request)
+            except StoreError as error:
+                text = f"the guards cannot be asked: {error}"
+                return Refusal(Reason.STORE_UNAVAILABLE, text, now + AGAIN_SOON)
+            refusal = check(request, ledger, now)
+            if refusal is None:
+                self._starting[request.incident] = request.rule
+                self._recorder.forget(request.incident)
+        if refusal is not None and refusal.reason in BUDGETS and ledger.starting_global:
+            return replace(refusal, until=now + AGAIN_SOON)  # those who are starting may yet leave it
+        return refusal
+
+    # --- what comes between the guards and the act ---
+
+    async def _prepare(self, attempt: Attempt) -> Begun | Record | None:
+        answers = await self._preconditions(attempt)
+        if isinstance(answers, Record):
+            return answers
+        opening = (*answers, *self._opening(attempt))
+        if asks_for_approval(attempt.rule, attempt.rung, attempt.move.mode):
+            try:
+                values = await self._steps.values(attempt.state, attempt.rule, attempt.planned, attempt.rung)
+            except Exception as error:  # noqa: BLE001 - border: step. What cannot be observed cannot be approved
+                text = f"what it would change cannot be observed: {_why(error)}"
+                return _skip(attempt, Reason.PRECONDITION_UNKNOWN, text)
+            bound = digest_of(attempt.planned, values)
+            if not await self._approved(attempt, bound):
+                return None
+        act = Act(
+            attempt.state, attempt.rule, attempt.planned, Ref(attempt.rung, Role.DO, 0), 1, attempt.hurry
+        )
+        return await self._steps.begin(act, opening, attempt.request)
+
+    async def _preconditions(self, attempt: Attempt) -> tuple[Event, ...] | Record:
+        """Ask `only_if`; returns the answers, or the skipping of the rung."""
+        probes = attempt.planned.only_if
+        findings = await self._asker.ask(probes)
+        answers = tuple(
+            self._recorder.event(
+                K(f"probe_{found.verdict}"),
+                probe=f"only_if/{i}",
+                role="precondition",
+                kind=probe.spec.probe,
+                why=found.why,
+            )
+            for i, (probe, found) in enumerate(zip(probes, findings, strict=True))
+        )
+        reason = unmet(findings)
+        if reason is None:
+            return answers
+        said = [f"{found.verdict}: {found.why}" for found in findings if found.verdict is not Verdict.HEALTHY]
+        skipped = _skip(attempt, reason, "; ".join(said))
+        return Record((*((answer.kind, answer.detail) for answer in answers), *skipped.events))
+
+    def _opening(self, attempt: Attempt) -> tuple[Event, ...]:
+        state, planned, rung = attempt.state, attempt.planned, attempt.rung
+        spec = attempt.rule.ladder[rung]
+        by = state.approval.by if state.approval is not None else None
+        return (
+            self._recorder.event(K.PERMITTED, rung=rung, approved_by=by),
+            self._recorder.event(
+                K.RUNG_STARTED,
+                rung=rung,
+                name=spec.name,
+                do=len(planned.do),
+                activate=len(planned.activate),
+                reverts=list(planned.reverts),
+                resources=list(planned.resources),
+                labels=state.labels,
+                annotations=state.annotations,
+                on_resolve=spec.on_resolve,
+                once=spec.once or None,
+                steps=[words(step) for step in planned.steps],
+            ),
+        )
+
+    # --- approval ---
+
+    async def _approved(self, attempt: Attempt, bound: str) -> bool:
+        """Tell whether a person approved exactly this; asks a person when not."""
+        state, act = attempt.state, f"{attempt.rung}/approval"
+        stale: tuple[Event, ...] = ()
+        if approved(state, attempt.at):
+            asked = await self._journal.undo(state.id, act)
+            if asked is not None and asked.before == bound:
+                return True
+            text = "what it found has changed since a person approved it: asking again"
+            stale = (self._recorder.event(K.REFUSED, reason=Reason.STALE_PLAN, text=text),)
+        await self._recorder.append(state, *stale, self._asking(attempt), undo={act: bound})
+        return False
+
+    def _asking(self, attempt: Attempt) -> Event:
+        rule, planned = attempt.rule, attempt.planned
+        spec = rule.ladder[attempt.rung]
+        timeout = spec.approval or rule.limits.approval
+        by_rung = spec.approval is not None
+        return self._recorder.event(
+            K.APPROVAL_REQUESTED,
+            rung=attempt.rung,
+            name=spec.name,
+            until=(self._clock.now() + timeout).isoformat(),
+            reason=Reason.APPROVAL_PENDING if by_rung else Reason.MODE_APPROVE,
+            text="the rung asks for an approval" if by_rung else "the mode asks for an approval",
+            steps=[words(step) for step in planned.steps],
+            verify=[question(probe) for probe in planned.verify],
+        )
+
+
+def unmet(findings: list[Finding]) -> Reason | None:
+    """Return why a rung is skipped: a precondition that fails outweighs one that cannot be known."""
+    verdicts = {found.verdict for found in findings}
+    if Verdict.UNHEALTHY in verdicts:
+        return Reason.PRECONDITION_FAILED
+    return Reason.PRECONDITION_UNKNOWN if Verdict.UNKNOWN in verdicts else None
+
+
+def _unplanned(rung: int, refusal: Refusal) -> Record:
+    """Skip a rung that lacks a value; hand over what a hostile label would have changed."""
+    kind = K.RUNG_SKIPPED if refusal.reason in SKIPS else K.HANDED_OVER
+    rungs = {"rung": rung} if kind is K.RUNG_SKIPPED else {}
+    return record(kind, **rungs, reason=refusal.reason, text=refusal.text)
+
+
+def _skip(attempt: Attempt, reason: Reason, text: str) -> Record:
+    name = attempt.rule.ladder[attempt.rung].name
+    return record(K.RUNG_SKIPPED, rung=attempt.rung, name=name, reason=reason, text=text)
+
+
+def _why(error: Exception) -> str:
+    return (str(error) or type(error).__name__)[:300]
