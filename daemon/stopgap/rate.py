@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from stopgap.duration import parse_duration, print_duration
 
-_FORM = re.compile(r"(\d{1,6})/([0-9a-z]{1,32})")
+_FORM = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9a-z]{1,32})\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def parse_rate(text: object) -> Rate:
         raise ValueError(f"{str(text)[:64]!r} is no rate: write a count and a duration, such as 3/1h")
     window = parse_duration(found[2])
     if window <= timedelta():
-        raise ValueError(f"{found[0]!r} has a window of no length: write 3/1h or the like")
+        raise ValueError(f"{found[0].strip()!r} has a window of no length: write 3/1h or the like")
     return Rate(int(found[1]), window)
 
 
