@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
+from stopgap.approval import pending, unanswerable
 from stopgap.clock import Clock
 from stopgap.closing import closing_of
 from stopgap.decide import outcome_of
@@ -20,19 +21,24 @@ from stopgap.incident import (
     holdings,
     lease_end,
 )
-from stopgap.journal import Append, Conflict, Journal
+from stopgap.journal import CONTROL, Append, Conflict, Journal
 from stopgap.rule import Rule
+from stopgap.transitions import fold
 
 ATTEMPTS = 5  # an order is tried again when the incident moved on while it was being written
 LONGEST_LEASE = timedelta(days=30)
 
 
 class NoSuchIncident(StopgapError):  # noqa: N818 - named as the answer that the person reads
-    """No live incident has this id."""
+    """No incident has this id."""
 
 
 class NotPossible(StopgapError):  # noqa: N818 - the same
     """The incident is not in a state in which the order makes sense; the text says why and what to do."""
+
+
+class _Unanswerable(Exception):  # noqa: N818 - never leaves this file: the timeline is read, and says why
+    """The request for approval takes no answer."""
 
 
 class Ward(Protocol):
@@ -60,6 +66,40 @@ class Orders:
     async def acknowledge(self, identifier: str, by: str, why: str = "") -> None:
         """Say that a person has seen it. Raises NoSuchIncident, StoreError."""
         await self._give(identifier, lambda _: (self._event(K.ACKNOWLEDGED, by=by, why=why),))
+
+    async def approve(self, identifier: str, by: str, why: str = "", request: int | None = None) -> None:
+        """Say yes to the pending request (to that of this number only); it holds for as long as it could be waited for.
+
+        Raises NoSuchIncident, NotPossible, StoreError.
+        """
+        await self._answer(K.APPROVED, identifier, by, why, request)
+
+    async def deny(self, identifier: str, by: str, why: str, request: int | None = None) -> None:
+        """Say no to the pending request: the incident is handed over. Raises NoSuchIncident, NotPossible, StoreError."""
+        await self._answer(K.APPROVAL_DENIED, identifier, by, why, request)
+
+    async def _answer(self, kind: K, identifier: str, by: str, why: str, request: int | None) -> None:
+        def order(state: Incident) -> tuple[Event, ...]:
+            asked, now = pending(state), self._clock.now()
+            if asked is None or request not in (None, asked.request) or now >= asked.until:
+                raise _Unanswerable
+            said = {"request": asked.request, "by": by, "why": why}
+            if kind is K.APPROVAL_DENIED:
+                return (self._event(kind, **said),)
+            return (self._event(kind, **said, until=(now + self._valid(state, asked.rung)).isoformat()),)
+
+        try:
+            await self._give(identifier, order)
+        except _Unanswerable:
+            timeline = await self._ward.journal.timeline(identifier)
+            raise NotPossible(unanswerable(timeline, request, self._clock.now())) from None
+
+    def _valid(self, state: Incident, rung: int) -> timedelta:
+        """Return how long an approval holds."""
+        rule = self._ward.rule_of(state)
+        if rule is None:
+            raise NotPossible("the rule that asked is not known any more: deny it, or close the incident")
+        return rule.ladder[rung].approval or rule.limits.approval
 
     async def revert(self, identifier: str, by: str, why: str) -> None:
         """Take everything back now, whatever the alerts say; passes the brake. Raises NoSuchIncident, NotPossible."""
@@ -117,7 +157,7 @@ class Orders:
         for _ in range(ATTEMPTS):
             state = self._ward.incidents.get(identifier)
             if state is None:
-                raise NoSuchIncident(f"no live incident {identifier}")
+                raise await self._absence(identifier)
             events = order(state)
             closes = events[-1].kind is K.CLOSED
             take = (TARGET_LOCK + state.target,)
@@ -138,3 +178,10 @@ class Orders:
             if not isinstance(answer, Conflict):
                 return
         raise NotPossible("it keeps moving on: try again")
+
+    async def _absence(self, identifier: str) -> StopgapError:
+        """Say why no live incident has this id."""
+        timeline = () if identifier == CONTROL else await self._ward.journal.timeline(identifier)
+        if not timeline:
+            return NoSuchIncident(f"no incident {identifier[:64]}")
+        return NotPossible(f"it is closed: {fold(identifier, timeline).outcome}")
