@@ -5,7 +5,7 @@ promises that it can be described without I/O, that an ActionError means *known 
 state. Whatever else it raises, a timeout included, is an unknown outcome and is resolved by `observe` and `settled`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -141,6 +141,13 @@ class Action(Protocol[P]):
     async def observe(self, params: P, moment: Moment) -> Json:
         """Read what `run` is about to change: the undo. Raises ActionError."""
         ...
+
+    def rehearse(self, params: P, moment: Moment) -> Awaitable[object]:
+        """Prove, changing nothing, that `run` could be done now. Raises ActionError that says what is missing.
+
+        May be left out, and is then to observe.
+        """
+        return self.observe(params, moment)
 
     def settled(self, params: P, before: Json, now: Json) -> Settled:
         """Judge an act of unknown outcome from the observation before it and the one now."""

@@ -73,16 +73,29 @@ class Contacts:
         """Look a contact up: the pack's own, else the site's."""
         return self.book.get(pack, {}).get(name) or self.book.get("", {}).get(name)
 
+    def check(self, pack: str, name: str) -> Contact:
+        """Return a contact that can be told, as far as that shows without telling. Raises PermanentError."""
+        contact = self._known(pack, name)
+        for url in contact.urls:
+            _check_scheme(url.get_secret_value())
+        return contact
+
+    def _known(self, pack: str, name: str) -> Contact:
+        contact = self.find(pack, name)
+        if contact is None:
+            raise PermanentError(
+                f"no contact is called {name!r}: add it to `contacts` of site.yaml or of the pack"
+            )
+        if not contact.urls:
+            raise PermanentError(f"contact {name!r} has no address: set the variable of its url_env")
+        return contact
+
     async def send(self, pack: str, name: str, title: str, body: str) -> None:
         """Tell a contact, by the first of its addresses that takes the message.
 
         Raises PermanentError for a contact that does not exist or cannot work, TemporaryError when nobody took the message.
         """
-        contact = self.find(pack, name)
-        if contact is None or not contact.urls:
-            raise PermanentError(
-                f"no contact is called {name!r}: add it to `contacts` of site.yaml or of the pack"
-            )
+        contact = self._known(pack, name)
         title, body = _line(title), _cut(body)
         try:
             async with asyncio.timeout(self._limit.total_seconds()):
@@ -181,12 +194,7 @@ def _deliver(url: SecretStr, title: str, body: str) -> None:
     import apprise  # noqa: PLC0415 - heavy, and most processes never send
 
     logging.getLogger("apprise").disabled = True  # it logs addresses and what receivers answer
-    address = url.get_secret_value().strip()
-    scheme = address.partition("://")[0].lower()
-    if scheme not in SCHEMES | {"https"}:
-        raise PermanentError(
-            "an address has a scheme that is not sent to; such as slack, mailtos, ntfys, pagerduty or json are"
-        )
+    address = _check_scheme(url.get_secret_value())
     asset = apprise.AppriseAsset(async_mode=False, storage_mode=apprise.PersistentStoreMode.MEMORY)
     service = apprise.Apprise.instantiate(address, asset=asset)
     if service is None or not _known(service):
@@ -195,6 +203,16 @@ def _deliver(url: SecretStr, title: str, body: str) -> None:
     taken = service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
         raise TemporaryError("an address did not take the message")
+
+
+def _check_scheme(url: str) -> str:
+    """Return an address that is sent to. Raises PermanentError that does not show it."""
+    address = url.strip()
+    if address.partition("://")[0].lower() not in SCHEMES | {"https"}:
+        raise PermanentError(
+            "an address has a scheme that is not sent to; such as slack, mailtos, ntfys, pagerduty or json are"
+        )
+    return address
 
 
 def _known(service: object) -> bool:

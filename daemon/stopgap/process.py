@@ -5,6 +5,7 @@ flooding child neither blocks nor fills memory; nobody who keeps the pipes open,
 """
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Collection, Mapping, Sequence
@@ -134,6 +135,19 @@ async def run(
     finally:
         transport.close()
     return Completed(transport.get_returncode() or 0, child.kept[_STDOUT].all(), child.kept[_STDERR].all())
+
+
+def find(program: str, env: Mapping[str, str] | None = None) -> str:
+    """Return the file that `run` would start for this first argument. Blocks; raises NotFound that says why there is none."""
+    path = {**os.environ, **(env or {})}
+    folders = [""] if "/" in program else os.get_exec_path(path)
+    files = [os.path.join(folder, program) for folder in folders]  # noqa: PTH118 - "" must stay "", it is not "."
+    for file in files:
+        if os.path.isfile(file) and os.access(file, os.X_OK, effective_ids=True):  # noqa: PTH113 - the same
+            return file
+    there = any(map(os.path.exists, files))
+    reason = os.strerror(errno.EACCES if there else errno.ENOENT)
+    raise NotFound(f"{program[:200]!r} cannot be run: {reason}")
 
 
 def _feed(transport: asyncio.SubprocessTransport, stdin: bytes | None) -> None:

@@ -41,10 +41,25 @@ def test_a_reload_replaces_the_book():
     assert contacts.find("", "oncall") is None
 
 
-@pytest.mark.parametrize("book", [{}, {"": {"oncall": contact("oncall")}}])
-async def test_an_unknown_contact_is_a_permanent_error_that_says_the_cure(book):
-    with pytest.raises(PermanentError, match=r"add it to `contacts` of site\.yaml"):
+@pytest.mark.parametrize(
+    ("book", "cure"),
+    [
+        ({}, r"no contact is called 'oncall': add it to `contacts` of site\.yaml"),
+        ({"": {"oncall": contact("oncall")}}, "'oncall' has no address: set the variable of its url_env"),
+    ],
+)
+async def test_an_unknown_contact_is_a_permanent_error_that_says_the_cure(book, cure):
+    with pytest.raises(PermanentError, match=cure):
         await Contacts(book).send("hotel", "oncall", "title", "body")
+    with pytest.raises(PermanentError, match=cure):
+        Contacts(book).check("hotel", "oncall")
+
+
+def test_a_contact_is_checked_without_telling_anybody():
+    assert with_contact("json://x").check("hotel", "oncall").name == "oncall"
+    with pytest.raises(PermanentError, match="a scheme that is not sent to") as refused:
+        with_contact("json://x", "file:///hunter2").check("hotel", "oncall")
+    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

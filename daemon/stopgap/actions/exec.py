@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - the port's signatures
 """Exec: a command of ours does the step, another one takes it back."""
 
+import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -86,6 +87,16 @@ class Exec(Action[ExecParams]):
         except process.TimedOut as error:
             raise TemporaryError(str(error)) from None
         return {"stdout": done.stdout.decode(errors="replace")}
+
+    async def rehearse(self, params: ExecParams, moment: Moment) -> None:
+        """Find the programs of all three commands, and run `observe`."""
+        env = {name: reveal(value) for name, value in params.env.items()}
+        for argv in filter(None, (params.argv, params.revert, params.observe)):
+            try:
+                await asyncio.to_thread(process.find, argv[0], env)
+            except process.NotFound as error:
+                raise PermanentError(str(error)) from None
+        await self.observe(params, moment)
 
     def settled(self, params: ExecParams, before: Json, now: Json) -> Settled:
         """Compare what `observe` printed."""

@@ -102,6 +102,13 @@ class Flag(Action[FlagParams]):
         """Read the values that `run` is about to replace."""
         return _written(await _flags(params.at).read(params.set, moment.timeout))
 
+    async def rehearse(self, params: FlagParams, moment: Moment) -> None:
+        """Prove that the settings, and those to go back to, could be written now."""
+        place = _flags(params.at)
+        writings = [params.set] if place.legible else [params.set, params.back_to or {}]
+        plain = [{key: reveal(value) for key, value in settings.items()} for settings in writings]
+        await place.try_writing(plain, moment.timeout)
+
     def settled(self, params: FlagParams, before: Json, now: Json) -> Settled:
         """Compare values; digests only say whether something changed."""
         legible = _flags(params.at).legible

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 
 from stopgap.action import Action, Danger, Json, Moment, Params, Restored, Reverted, Settled, Text, reveal
 from stopgap.actions import observed
+from stopgap.actions.reach import reach
 from stopgap.actions.retry_after import retry_after
 from stopgap.backends.answer import read_answer
 from stopgap.context import Context
@@ -21,6 +22,7 @@ from stopgap.errors import ActionError, PermanentError, StopgapError, TemporaryE
 
 _LARGEST = 64 * 1024  # bytes of an observation
 _ATTEMPT_LATER = (408, 425, 429, 503)  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4, RFC 9110 15.6.4
+_PORTS = {"http": 80, "https": 443}
 _SERVER_ERROR, _BAD_REQUEST, _REDIRECT, _OK = 500, 400, 300, 200
 
 
@@ -180,6 +182,14 @@ class HttpCall(Action[HttpCallParams]):
         except (NoClearAnswer, TimeoutError):
             raise TemporaryError(f"{_shown(params.observe.url or params.url)} did not answer") from None
 
+    async def rehearse(self, params: HttpCallParams, moment: Moment) -> None:
+        """Connect to every address, and ask `observe` if that is a GET; any other request is not sent."""
+        urls = [params.url, *(each.url for each in (params.revert, params.observe) if each and each.url)]
+        for (host, port), url in {_place(url): url for url in urls}.items():
+            await reach(host, port, _shown(url), moment.timeout)
+        if params.observe is not None and params.observe.method is Method.GET:
+            await self.observe(params, moment)
+
     def settled(self, params: HttpCallParams, before: Json, now: Json) -> Settled:
         """Compare answers; one that already holds what was sent is done, too."""
         if now is not None and isinstance(params.json_, dict) and _holds(now["value"], params.json_):
@@ -281,6 +291,11 @@ def _holds(value: Json, part: Mapping[str, Any]) -> bool:
     return isinstance(value, dict) and all(
         key in value and value[key] == wanted for key, wanted in part.items()
     )
+
+
+def _place(url: Text) -> tuple[str, int]:
+    parts = urlsplit(reveal(url))
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def _shown(url: Text) -> str:

@@ -56,13 +56,20 @@ class Notify(Transient[NotifyParams], Action[NotifyParams]):
     async def observe(self, params: NotifyParams, moment: Moment) -> Json:
         """See nothing: whether somebody was told does not show."""
 
+    async def rehearse(self, params: NotifyParams, moment: Moment) -> None:
+        """See that the contact has addresses that are sent to; tell nobody."""
+        self._contacts.check(_pack(moment), params.contact)
+
     def settled(self, params: NotifyParams, before: Json, now: Json) -> Settled:
         """Tell that it cannot be known: idempotent, so it is sent once more."""
         return Settled.UNCLEAR
 
     async def run(self, params: NotifyParams, before: Json, moment: Moment) -> Json:
         """Send the message."""
-        pack = moment.rule.split("/", 1)[0]
         await self._contacts.send(
-            pack, params.contact, params.title or f"{moment.rule} on {moment.target}", params.body
+            _pack(moment), params.contact, params.title or f"{moment.rule} on {moment.target}", params.body
         )
+
+
+def _pack(moment: Moment) -> str:
+    return moment.rule.split("/", 1)[0]

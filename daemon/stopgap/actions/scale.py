@@ -111,6 +111,10 @@ class Scale(Action[ScaleParams]):
         """Read the size."""
         return {"size": await _place(params.at).size(params.measure, moment.timeout)}
 
+    async def rehearse(self, params: ScaleParams, moment: Moment) -> None:
+        """Read the size, and see that the one that is wanted is within the bounds."""
+        _bounded(params, {"size": await _place(params.at).try_resizing(params.measure, moment.timeout)})
+
     def settled(self, params: ScaleParams, before: Json, now: Json) -> Settled:
         """Compare sizes; between the two, a change is half done or somebody else's."""
         if now["size"] == _wanted(params, before):
@@ -125,11 +129,7 @@ class Scale(Action[ScaleParams]):
 
     async def run(self, params: ScaleParams, before: Json, moment: Moment) -> Json:
         """Set the size, counted from the observation."""
-        wanted = _wanted(params, before)
-        if not params.min <= wanted <= params.max:
-            raise PermanentError(
-                f"{params.measure} {wanted} would not be within {params.min} and {params.max}"
-            )
+        wanted = _bounded(params, before)
         if wanted != before["size"]:
             await _place(params.at).resize(params.measure, wanted, moment.timeout)
         return {"size": wanted}
@@ -151,3 +151,11 @@ class Scale(Action[ScaleParams]):
 
 def _wanted(params: ScaleParams, before: Json) -> int:
     return int(before["size"]) + int(params.size) if params.size[0] in "+-" else int(params.size)
+
+
+def _bounded(params: ScaleParams, before: Json) -> int:
+    """Return the wanted size. Raises PermanentError for one that is out of bounds."""
+    wanted = _wanted(params, before)
+    if not params.min <= wanted <= params.max:
+        raise PermanentError(f"{params.measure} {wanted} would not be within {params.min} and {params.max}")
+    return wanted

@@ -63,6 +63,11 @@ class Flags(Place):
         Between reading and writing no other writer that keeps the lock comes in. Raises ActionError when nothing was written.
         """
 
+    async def try_writing(self, writings: Collection[Mapping[str, str]], within: timedelta) -> None:
+        """Prove that each of the writings could be made now, as far as that shows; write nothing. Raises ActionError."""
+        for settings in writings:
+            await self.read(settings, within)
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -114,3 +119,7 @@ class Scalable(Place):
     @abstractmethod
     async def resize(self, measure: str, size: int, within: timedelta) -> None:
         """Set a measure. Raises ActionError when known not done."""
+
+    async def try_resizing(self, measure: str, within: timedelta) -> int:
+        """Prove that the measure could be set now, as far as that shows; change nothing, return it. Raises ActionError."""
+        return await self.size(measure, within)

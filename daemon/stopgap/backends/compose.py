@@ -1,7 +1,9 @@
 """Compose: a service of a Docker Compose project, by `docker compose`. The project's files are asked of its own containers."""
 
+import asyncio
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from stopgap.backends.capability import Running, Scalable, Services
@@ -63,17 +65,11 @@ class Compose(Services, Scalable):
 
     async def size(self, measure: str, within: timedelta) -> int:  # noqa: ARG002 - there is one measure
         """Count the containers that run."""
-        return sum(bool((one.get("State") or {}).get("Running")) for one in await self._containers(within))
+        return _running(await self._containers(within))
 
     async def resize(self, measure: str, size: int, within: timedelta) -> None:  # noqa: ARG002 - there is one measure
         """Set the number of containers, leaving those that run, and other services, as they are."""
-        labels = (await self._containers(within))[0].get("Config", {}).get("Labels") or {}
-        files = [part for part in str(labels.get(_LABEL + "project.config_files", "")).split(",") if part]
-        folder = str(labels.get(_LABEL + "project.working_dir", ""))
-        if not files or not folder:
-            raise PermanentError(
-                f"the containers of {self.name} do not say which Compose files they come from"
-            )
+        folder, files = _sources((await self._containers(within))[0], self.name)
         where = ["--project-directory", folder, *(part for file in files for part in ("--file", file))]
         scale = [
             "--detach",
@@ -84,6 +80,13 @@ class Compose(Services, Scalable):
             self._service,
         ]
         await self._compose("up", *scale, within=within, where=where)
+
+    async def try_resizing(self, measure: str, within: timedelta) -> int:  # noqa: ARG002 - there is one measure
+        """Count the containers that run, and see that the files that they come from can be read: `resize` needs them."""
+        containers = await self._containers(within)
+        for file in _sources(containers[0], self.name)[1]:
+            await asyncio.to_thread(_read, file)
+        return _running(containers)
 
     async def _compose(
         self, verb: str, *args: str, within: timedelta, where: list[str] | None = None
@@ -108,3 +111,27 @@ class Compose(Services, Scalable):
             await _DOCKER.ask("inspect", "--type", "container", *ids, within=within), "docker inspect"
         )
         return [one for one in seen if isinstance(one, dict)]
+
+
+def _running(containers: list[dict[str, Any]]) -> int:
+    return sum(bool((one.get("State") or {}).get("Running")) for one in containers)
+
+
+def _sources(container: dict[str, Any], name: str) -> tuple[str, list[str]]:
+    """Return the project's folder and its files, as a container of it remembers them. Raises PermanentError."""
+    labels = container.get("Config", {}).get("Labels") or {}
+    files = [part for part in str(labels.get(_LABEL + "project.config_files", "")).split(",") if part]
+    folder = str(labels.get(_LABEL + "project.working_dir", ""))
+    if not files or not folder:
+        raise PermanentError(f"the containers of {name} do not say which Compose files they come from")
+    return folder, files
+
+
+def _read(file: str) -> None:
+    try:
+        with Path(file).open("rb"):
+            pass
+    except OSError as error:
+        raise PermanentError(
+            f"cannot read {file}, of which the containers were made: {error.strerror}"
+        ) from None

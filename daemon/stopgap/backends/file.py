@@ -12,13 +12,14 @@ import stat
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from stopgap.backends.capability import Entry, Flags, Plan
 from stopgap.backends.locator import Locator
+from stopgap.backends.successor import check_links, check_replaceable, take_after
 from stopgap.errors import PermanentError, TemporaryError
 
 _LARGEST = 1024 * 1024
@@ -61,15 +62,32 @@ class FileFlags(Flags):
             real = self._path.resolve(strict=True)
             with _locked(real.parent):
                 text, before = self._load()
-                changes = plan(self.find(text, keys))
-                after = self.edit(text, changes)
-                found = self.find(after, keys)
-                for key, entry in changes.items():
-                    if found[key].value != entry.value:
-                        raise PermanentError(f"{key} would not read back from {self._path} as it was written")
+                after, found = self._edited(text, plan(self.find(text, keys)), keys)
                 if after != text:
                     _replace(real, after.encode("utf-8", "surrogateescape"), before)
                 return found
+
+    def _edited(
+        self, text: str, changes: Mapping[str, Entry], keys: Collection[str]
+    ) -> tuple[str, dict[str, Entry]]:
+        after = self.edit(text, changes)
+        found = self.find(after, keys)
+        for key, entry in changes.items():
+            if found[key].value != entry.value:
+                raise PermanentError(f"{key} would not read back from {self._path} as it was written")
+        return after, found
+
+    async def try_writing(self, writings: Collection[Mapping[str, str]], within: timedelta) -> None:
+        """Do all that `change` does but the writing."""
+        await whole(lambda: self._try_writing(writings), within)
+
+    def _try_writing(self, writings: Collection[Mapping[str, str]]) -> None:
+        with _told(self._path):
+            real = self._path.resolve(strict=True)
+            text, before = self._load()
+            for settings in writings:
+                self._edited(text, {key: Entry(value) for key, value in settings.items()}, settings)
+            check_replaceable(real, before)
 
     def _load(self) -> tuple[str, os.stat_result]:
         with _told(self._path):
@@ -128,8 +146,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _replace(path: Path, body: bytes, before: os.stat_result) -> None:
     """Put a new file in the place of one, with its mode, owner and attributes, durably; all or nothing."""
-    if before.st_nlink > 1:
-        raise PermanentError(f"{path} has hard links, which a replaced file would leave behind")
+    check_links(path, before)
     fresh = path.with_name(
         f".{path.name}.stopgap"
     )  # one name: under the lock, a leftover is a dead process's
@@ -137,11 +154,7 @@ def _replace(path: Path, body: bytes, before: os.stat_result) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            made = os.fstat(descriptor)
-            if (made.st_uid, made.st_gid) != (before.st_uid, before.st_gid):
-                os.fchown(descriptor, before.st_uid, before.st_gid)
-            _copy_attributes(path, descriptor)
-            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            take_after(path, descriptor, before)
             file.write(body)
             file.flush()
             os.fsync(descriptor)
@@ -162,9 +175,3 @@ def _unchanged(path: Path, before: os.stat_result) -> None:
     now = path.stat()
     if (now.st_ino, now.st_mtime_ns, now.st_size) != (before.st_ino, before.st_mtime_ns, before.st_size):
         raise TemporaryError(f"{path} was changed by somebody else just now")
-
-
-def _copy_attributes(path: Path, descriptor: int) -> None:
-    with suppress(OSError):  # a file system without them, or attributes that only root may set
-        for name in os.listxattr(path):
-            os.setxattr(descriptor, name, os.getxattr(path, name))

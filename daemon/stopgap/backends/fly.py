@@ -6,7 +6,7 @@ newest secrets). So the step `activate: restart` makes a flag effective here as 
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +77,13 @@ class Fly(Flags, Restartable, Scalable):
         if gone:
             await _FLYCTL.tell("secrets", "unset", "--app", self._app, "--stage", *gone, within=within)
         return await self.read(keys, within)
+
+    async def try_writing(self, writings: Collection[Mapping[str, str]], within: timedelta) -> None:
+        """See that flyctl shows the app's secrets and can hold the values. Whether it may change them, it does not tell."""
+        for settings in writings:
+            for key, value in settings.items():
+                _quoted(key, value)
+        await self.read((), within)
 
     async def observe(self, within: timedelta) -> Running:
         """List the machines with the last start of each."""
