@@ -17,11 +17,12 @@ from stopgap.catalog import Catalog
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.entries import Entries, Surroundings, touches
 from stopgap.config.findings import did_you_mean
+from stopgap.config.limits import judge, limits_of
 from stopgap.config.model import ProbeKeys, RuleKeys, RungKeys, StepKeys
 from stopgap.config.node import Path
 from stopgap.duration import print_duration
 from stopgap.matcher import Matcher, MatcherError, parse_matchers
-from stopgap.rule import Escalation, Limits, OnFailure, ProbeSpec, Rule, RungSpec, StepSpec
+from stopgap.rule import Escalation, OnFailure, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.template import RefKind, Template, Unresolved, compile_tree
 
 _KEPT = ("vars", "secrets")  # keys of a document in which no template stands
@@ -90,8 +91,9 @@ class Builder:
             runbook_url=keys.runbook_url,
             mode=keys.mode,
             recovered=tuple(map(self._probe, keys.recovered)),
-            ladder=tuple(self._rung(each, i) for i, each in enumerate(keys.ladder)),
-            limits=_limits(keys),
+            ladder=tuple(self._rung(each, i, keys) for i, each in enumerate(keys.ladder)),
+            limits=limits_of(keys),
+            yield_to=tuple(name if "/" in name else f"{keys.pack}/{name}" for name in keys.yield_to),
             escalate=tuple(Escalation(each.when, each.notify) for each in keys.escalate),
             severities=keys.severities,
             vars=keys.vars,
@@ -152,7 +154,9 @@ class Builder:
                 self._tell.error(("match", i), "no matcher stands here", 'write one: alertname="…"')
             yield from found
 
-    def _rung(self, keys: RungKeys, number: int) -> RungSpec:
+    def _rung(self, keys: RungKeys, number: int, rule: RuleKeys) -> RungSpec:
+        steps = (*keys.do, *keys.activate)
+        destructive = any(self._danger(step) is Danger.DESTRUCTIVE for step in steps)
         return RungSpec(
             name=keys.name or f"rung {number + 1}",
             do=tuple(map(self._step, keys.do)),
@@ -160,6 +164,10 @@ class Builder:
             verify=tuple(map(self._probe, keys.verify)),
             on_failure=keys.on_failure,
             on_resolve=keys.on_resolve,
+            only_if=tuple(map(self._probe, keys.only_if)),
+            approval=(keys.approval.timeout or rule.approval) if keys.approval is not None else None,
+            go_on=keys.go_on,
+            once=destructive if keys.once is None else keys.once,
         )
 
     def _step(self, keys: StepKeys) -> StepSpec:
@@ -184,10 +192,12 @@ class Builder:
                 self._entries.contact(name, ("escalate", i, "notify", j))
         for i, rung in enumerate(keys.ladder):
             self._proof(rung, ("ladder", i))
-        for i, probe in enumerate(keys.recovered):
-            if "within" in probe.model_fields_set:
-                text = "`within` is for `verify` only"
-                self._tell.error(("recovered", i, "within"), text, "remove it", at_key=True)
+            self._untimed(rung.only_if, ("ladder", i, "only_if"))
+        self._untimed(keys.recovered, ("recovered",))
+        if keys.ladder and keys.ladder[-1].go_on:
+            at = ("ladder", len(keys.ladder) - 1, "go_on")
+            self._tell.error(at, "nothing comes after it", "remove it, or add a rung below", at_key=True)
+        judge(keys.guard, self._tell)
         if self._entries.reverting:
             self._lease(keys)
 
@@ -197,6 +207,12 @@ class Builder:
         if not rung.verify and any(self._acts(step) for step in rung.do):
             text = "nothing verifies what this rung does"
             self._tell.warning(at, text, "add verify: [{…}] with a probe of its effect")
+
+    def _untimed(self, probes: tuple[ProbeKeys, ...], at: Path) -> None:
+        for i, probe in enumerate(probes):
+            if "within" in probe.model_fields_set:
+                text = "`within` is for `verify` only"
+                self._tell.error((*at, i, "within"), text, "remove it", at_key=True)
 
     def _timing(self, probe: ProbeKeys, at: Path) -> None:
         needed = self._after(probe) + probe.for_
@@ -211,23 +227,14 @@ class Builder:
         if taken_back and not keys.recovered:
             text = "without `recovered`, what this rule does is held until a person reverts it"
             self._tell.warning(("name",), text, "add recovered: [{…}] with a probe of the cause")
-        limits = _limits(keys)
-        if limits.hold >= limits.max_hold:
-            hold, max_hold = print_duration(limits.hold), print_duration(limits.max_hold)
+        if keys.hold >= keys.max_hold:
+            hold, max_hold = print_duration(keys.hold), print_duration(keys.max_hold)
             text = f"hold ({hold}) is not shorter than max_hold ({max_hold})"
             self._tell.warning(("hold",), text, "the lease ends before anything can be taken back")
 
     def _acts(self, step: StepKeys) -> bool:
+        return self._danger(step) is not Danger.NONE
+
+    def _danger(self, step: StepKeys) -> Danger:
         known = self._catalog.actions.get(step.action)
-        return known is not None and known.danger is not Danger.NONE
-
-
-def _limits(keys: RuleKeys) -> Limits:
-    given: dict[str, Any] = {
-        "hold": keys.hold,
-        "max_hold": keys.max_hold,
-        "flap_window": keys.flap_window,
-        "unknown_for": keys.unknown_for,
-        "cooldown": keys.guard.cooldown,
-    }
-    return Limits(**{name: value for name, value in given.items() if value is not None})
+        return known.danger if known else Danger.NONE

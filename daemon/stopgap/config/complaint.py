@@ -7,7 +7,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from stopgap.config.findings import did_you_mean
-from stopgap.config.model import LATER, Keys
+from stopgap.config.keys import LATER, Keys
 from stopgap.config.node import Path
 from stopgap.template import Template
 
@@ -65,6 +65,8 @@ def unknown_key(word: str, model: type[BaseModel] | None) -> tuple[str, str]:
     """Say what is wrong with a key that a model does not have."""
     if model is not None and issubclass(model, Keys) and word in model.later:
         return f"this version does not have `{word}` ({LATER[word]})", "remove it"
+    if model is not None and issubclass(model, Keys) and word in model.elsewhere:
+        return f"`{word}` does not stand here", model.elsewhere[word]
     known = [name for name, _ in _fields(model) if name not in {"action", "probe", "params", "pack"}]
     return f"unknown key `{word[:60]}`", did_you_mean(
         word, known, f"the keys here are {', '.join(known)}" if known else "remove it"

@@ -1,62 +1,44 @@
 """Document: the form in which a rule is checked, built, digested and stored: plain JSON with everything that it needs.
 
-`document_of` makes it from the nodes of a rule and of its pack, so that each part still knows the file and line that it comes from:
-the pack's `match`, `defaults` and `severities` are put in, the short form becomes a ladder of one rung, and the step
-`{flag: {…}, timeout: 5s}` becomes `{action: flag, params: {…}, timeout: 5s}`.
+`document_of` makes it from the nodes of a rule, of its pack and of its site, so that each part still knows the file and line
+that it comes from: the pack's `match` and `severities` and all defaults are put in, the short form becomes a ladder of one rung,
+and the step `{flag: {…}, timeout: 5s}` becomes `{action: flag, params: {…}, timeout: 5s}`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stopgap.catalog import Catalog
 from stopgap.config.complaint import unknown_key
+from stopgap.config.defaults import Layer, each, inherited
 from stopgap.config.findings import Findings, did_you_mean
-from stopgap.config.model import LATER, ProbeKeys, RungKeys, StepKeys
+from stopgap.config.keys import LATER
+from stopgap.config.model import ProbeKeys, RungKeys, StepKeys
 from stopgap.config.node import Node, table, text
 
-_SHORT = ("do", "activate", "verify", "on_failure", "on_resolve")
-_LISTS = {"do": "action", "activate": "action", "verify": "probe"}
+_SHORT = tuple(key for key in RungKeys.model_fields if key != "name")
+_LISTS = {"do": "action", "activate": "action", "verify": "probe", "only_if": "probe"}
 
 
-def document_of(rule: Node, pack: Mapping[str, Node], catalog: Catalog, findings: Findings) -> Node | None:
-    """Return a rule's document, without vars and secrets; `pack` holds the keys name, match, severities and defaults."""
+def document_of(
+    rule: Node, pack: Mapping[str, Node], defaults: Iterable[Layer], catalog: Catalog, findings: Findings
+) -> Node | None:
+    """Return a rule's document, without vars and secrets; `pack` holds the keys name, match and severities."""
     keys = rule.table
     if keys is None:
         findings.error(
             rule.mark, f"a rule is a table, and this is {rule.kind}", "write - name: … and match: … below it"
         )
         return None
-    defaults = _defaults(pack)
-    made = {**defaults, **keys}
-    guards = [node for node in (defaults.get("guard"), keys.get("guard")) if node is not None]
-    if guards and all(node.table is not None for node in guards):
-        made["guard"] = _merged(guards)
-    if "match" in keys:
-        made["match"] = Node(keys["match"].mark, [*_each(pack.get("match")), *_each(keys["match"])])
-    made |= {"pack": pack["name"]} | ({"severities": pack["severities"]} if "severities" in pack else {})
     builder = _Entries(catalog, findings)
-    made = builder.ladder(rule, made)
+    made = inherited(builder.ladder(rule), defaults)
+    if "match" in keys:
+        made["match"] = Node(keys["match"].mark, [*each(pack.get("match")), *each(keys["match"])])
+    made |= {"pack": pack["name"]} | ({"severities": pack["severities"]} if "severities" in pack else {})
     if "recovered" in made:
         made["recovered"] = builder.each(made["recovered"], "probe")
     marks = {**{key: node.mark for key, node in made.items()}, **rule.keys}
     return table(rule.mark, made, marks)
-
-
-def _defaults(pack: Mapping[str, Node]) -> Mapping[str, Node]:
-    found = pack.get("defaults")
-    return (found.table if found is not None else None) or {}
-
-
-def _merged(tables: list[Node]) -> Node:
-    """Return one table of several; later ones win."""
-    inner = {key: each for node in tables for key, each in (node.table or {}).items()}
-    return table(tables[-1].mark, inner, {key: mark for node in tables for key, mark in node.keys.items()})
-
-
-def _each(node: Node | None) -> list[Node]:
-    if node is None:
-        return []
-    return list(node.items) if node.items is not None else [node]
 
 
 class _Entries:
@@ -66,8 +48,9 @@ class _Entries:
         self._catalog = catalog
         self._findings = findings
 
-    def ladder(self, rule: Node, made: Mapping[str, Node]) -> dict[str, Node]:
+    def ladder(self, rule: Node) -> dict[str, Node]:
         """Return a rule's keys with the ladder in place."""
+        made = rule.table or {}
         short = {key: made[key] for key in _SHORT if key in made}
         rest = {key: node for key, node in made.items() if key not in short}
         if "ladder" in made:

@@ -30,7 +30,7 @@ def entries_of(tree: Mapping[str, Any]) -> Iterator[tuple[Path, str, Mapping[str
     for i, rung in enumerate(ladder if isinstance(ladder, list) else ()):
         if isinstance(rung, dict):
             places += [(("ladder", i, key), "action", rung.get(key)) for key in ("do", "activate")]
-            places.append((("ladder", i, "verify"), "probe", rung.get("verify")))
+            places += [(("ladder", i, key), "probe", rung.get(key)) for key in ("verify", "only_if")]
     for path, word, entries in places:
         for i, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, dict):
@@ -74,7 +74,7 @@ class Entries:
             self.references(inner, at, frozenset(RefKind))
             params = self._params(kinds[name].params, inner, at)
             if word == "action":
-                self._action(name, params, path)
+                self._action(name, params, path, tree)
             if name == "notify" and isinstance(inner, dict) and isinstance(inner.get("contact"), str):
                 self.contact(inner["contact"], (*at, "contact"))
 
@@ -98,10 +98,12 @@ class Entries:
             hint = did_you_mean(name, self._around.contacts, "add it to `contacts` of pack.yaml or site.yaml")
             self._tell.error(at, f"no contact is called `{name}`", hint)
 
-    def _action(self, name: str, params: Params | None, path: Path) -> None:
+    def _action(self, name: str, params: Params | None, path: Path, tree: Mapping[str, Any]) -> None:
         action = self._catalog.actions[name]
-        if action.danger is Danger.DESTRUCTIVE:
-            hint = "use another action: this version does not have approvals"
+        approval = tree["ladder"][path[1]].get("approval")
+        asks = approval is not None and approval is not False and approval != "false"
+        if action.danger is Danger.DESTRUCTIVE and not asks:
+            hint = "add approval: 15m to its rung"
             self._tell.error((*path, "action"), f"`{name}` is destructive and needs an approval", hint)
         if path[-2] == "do" and (params is None or action.reverts(params)):
             self.reverting = True

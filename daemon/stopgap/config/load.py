@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -17,19 +17,23 @@ from stopgap.catalog import Catalog
 from stopgap.config import source
 from stopgap.config.build import Builder
 from stopgap.config.complaint import complain
+from stopgap.config.defaults import Layer, known, layer_of
 from stopgap.config.document import document_of
 from stopgap.config.entries import Surroundings
 from stopgap.config.findings import Findings, did_you_mean
 from stopgap.config.model import PackKeys, SiteKeys
 from stopgap.config.node import Mark, Node, Path as Keys, table, text
+from stopgap.config.relations import Place, Relations
 from stopgap.config.surroundings import contacts_of, secrets_of
 from stopgap.contacts import Book, Contact
 from stopgap.errors import ConfigError, Problem
 from stopgap.matcher import MatcherIndex
 from stopgap.plan import references
-from stopgap.rule import Rule
+from stopgap.rule import AtOnce, Rule
 from stopgap.rulebook import Rulebook
 from stopgap.template import RefKind, compile_tree
+
+M = TypeVar("M", bound=BaseModel)
 
 MOST_RULES = 20_000
 DEFAULT = "default"  # the contact who hears what nobody else does
@@ -46,11 +50,13 @@ class Loaded:
     documents: Mapping[str, Mapping[str, Any]]
     hash: str
     warnings: tuple[Problem, ...]
+    at_once: AtOnce = AtOnce()
 
     @property
     def rulebook(self) -> Rulebook:
         """The rules as the engine takes them."""
-        return Rulebook({rule.id: rule for rule in self.rules}, self.index, self.secrets)
+        rules = {rule.id: rule for rule in self.rules}
+        return Rulebook(rules, self.index, self.secrets, self.at_once)
 
 
 def load(
@@ -69,7 +75,7 @@ def load(
     loader.site(source.site_of(directory))
     for folder in source.folders_of(directory, findings):
         loader.pack(folder)
-    loader.finish(Mark(str(directory)))
+    loader.finish(Mark(str(directory)), whole=not source.is_part(directory))
     if findings.errors:
         raise ConfigError(findings.errors)
     rules = tuple(loader.rules.values())
@@ -79,8 +85,9 @@ def load(
         contacts=loader.contacts,
         secrets=loader.secrets,
         documents={rule.version: rule.document for rule in rules},
-        hash=_digest(rules, loader.contacts),
+        hash=_digest(rules, loader.contacts, loader.at_once),
         warnings=findings.warnings,
+        at_once=loader.at_once,
     )
 
 
@@ -112,9 +119,9 @@ def _vars(node: Node | None, findings: Findings) -> dict[str, str]:
     return found
 
 
-def _digest(rules: Iterable[Rule], contacts: Book) -> str:
+def _digest(rules: Iterable[Rule], contacts: Book, at_once: AtOnce) -> str:
     names = {pack: sorted(book) for pack, book in contacts.items()}
-    parts = [sorted((rule.id, rule.version) for rule in rules), names]
+    parts = [sorted((rule.id, rule.version) for rule in rules), names, at_once]
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
@@ -150,6 +157,7 @@ class _Pack:
     vars: Mapping[str, str]
     secrets: frozenset[str]  # their names
     around: Surroundings
+    defaults: tuple[Layer, ...]  # of the site, then its own
     first: dict[str, Mark] = field(default_factory=dict)  # where each rule's name stands
 
 
@@ -164,19 +172,26 @@ class _Loader:
         self._environ = environ
         self._findings = findings
         self._site: Mapping[str, str] = {}
+        self._defaults: Layer = {}
+        self._places: dict[str, Place] = {}
+        self._named: set[str] = set()
         self._packs: dict[str, Mark] = {}
         self._known: set[str] = set()
         self.rules: dict[str, Rule] = {}
         self.contacts: dict[str, dict[str, Contact]] = {"": {}}
         self.secrets: dict[str, dict[str, SecretStr]] = {}
+        self.at_once = AtOnce()
 
     def site(self, path: Path | None) -> None:
         """Take what all packs share."""
         node = source.read_file(path, self._findings) if path is not None else None
         if node is None:
             return
-        self._check(node, SiteKeys)
+        checked = self._check(node, SiteKeys)
+        if checked is not None:
+            self.at_once = AtOnce(checked.defaults.actions_at_once, checked.defaults.probes_at_once)
         keys = node.table or {}
+        self._defaults = layer_of(keys.get("defaults"), self._findings)
         self._site = _vars(keys.get("vars"), self._findings)
         self._known |= set(self._site)
         self.contacts[""] = contacts_of(keys.get("contacts"), self._environ, self._findings)
@@ -190,8 +205,9 @@ class _Loader:
                 for rule in self._rules_of(node):
                     self._rule(rule, pack)
 
-    def finish(self, mark: Mark) -> None:
+    def finish(self, mark: Mark, *, whole: bool) -> None:
         """Say what only all packs together show."""
+        Relations(self.rules, self._places, self._named, self._findings, whole=whole).judge()
         used = {*self._known, *(f"{pack}/{name}" for pack in self._packs for name in self._known)}
         for name in sorted(set(self._given) - used):
             place = Mark(mark.file, key=f"vars.{name}")
@@ -203,22 +219,27 @@ class _Loader:
         if len(self.rules) > MOST_RULES:
             self._findings.error(mark, f"more than {MOST_RULES} rules")
 
-    def _check(self, node: Node, model: type[BaseModel]) -> None:
+    def _check(self, node: Node, model: type[M]) -> M | None:
         if node.table is None:
             self._findings.error(
                 node.mark, f"this file holds a table, and this is {node.kind}", "write key: value"
             )
-            return
+            return None
         checked = {
-            key: each.exact() if key == "vars" and each.value is not None else each
+            key: known(each)
+            if key == "defaults"
+            else each.exact()
+            if key == "vars" and each.value is not None
+            else each
             for key, each in node.table.items()
         }
         tree = table(node.mark, checked, node.keys)
         plain = {key: each for key, each in tree.plain().items() if each is not None}
         try:
-            model.model_validate(plain)
+            return model.model_validate(plain)
         except ValidationError as wrong:
             complain(wrong, model, _At(tree, self._findings), skip=lambda path: path[:1] == ("vars",))
+            return None
 
     def _pack(self, folder: source.Folder) -> _Pack:
         node = source.read_file(folder.pack, self._findings) if folder.pack is not None else None
@@ -253,7 +274,9 @@ class _Loader:
             if "secrets" in keys
             else frozenset[str]()
         )
-        return _Pack(name.text, keys, values, declared, Surroundings(self.secrets[name.text], names, values))
+        defaults = (self._defaults, layer_of(keys.get("defaults"), self._findings))
+        around = Surroundings(self.secrets[name.text], names, values)
+        return _Pack(name.text, keys, values, declared, around, defaults)
 
     def _for(self, pack: str) -> dict[str, str]:
         """Return the vars that were given for a pack: for all, then for this one alone (`pack/name`)."""
@@ -289,12 +312,13 @@ class _Loader:
         return tuple(rules.items or ())
 
     def _rule(self, node: Node, pack: _Pack) -> None:
-        document = document_of(node, pack.keys, self._catalog, self._findings)
+        document = document_of(node, pack.keys, pack.defaults, self._catalog, self._findings)
         if document is None:
             return
         whole = self._completed(document, pack)
         rule = Builder(whole.plain(), self._catalog, _At(whole, self._findings), pack.around).rule()
         name = (document.table or {}).get("name")
+        self._named |= {f"{pack.name}/{name.text}"} if name is not None else set()
         if name is not None and name.text in pack.first:
             first = pack.first[name.text]
             self._findings.error(
@@ -305,6 +329,8 @@ class _Loader:
         elif name is not None:
             pack.first[name.text] = name.mark
         if rule is not None:
+            marks = tuple(whole.find(("yield_to", i)) for i in range(len(rule.yield_to)))
+            self._places[rule.id] = Place(whole.find(("name",)), marks)
             self.rules[rule.id] = rule
 
     def _completed(self, document: Node, pack: _Pack) -> Node:

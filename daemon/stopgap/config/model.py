@@ -4,42 +4,18 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from stopgap.config.findings import did_you_mean
+from stopgap.config.guards import DefaultKeys, GuardKeys, SiteDefaultKeys, TermKeys
+from stopgap.config.keys import Keys, Name, Texts, TimeLimit, listed
 from stopgap.duration import Duration
 from stopgap.incident import EventKind
-from stopgap.rule import Mode, OnFailure
+from stopgap.rule import OnFailure
 from stopgap.template import Template
-
-LATER: Mapping[str, str] = {
-    "approval": "approvals",
-    "only_if": "preconditions",
-    "go_on": "climbing on after success",
-    "once": "rungs that run once",
-    "budget": "budgets",
-    "budget_global": "budgets",
-    "circuit": "the circuit",
-    "storm": "storm mode",
-    "windows": "time windows",
-    "blast_radius": "blast radius",
-    "protected": "protected targets",
-    "yield_to": "yielding",
-    "message": "messages of escalations",
-    "after": "escalation by time",
-    "every": "escalation by time",
-    "even_if": "escalation by time",
-    "manual": "manual steps",
-}
-"""Keys and steps that the design has and this version has not: refused by name, so that no rule is obeyed by half."""
 
 SHORTEST_EVERY = timedelta(milliseconds=100)
 MOST_RETRIES = 10
-
-
-def _listed(value: Any) -> Any:
-    """Let one stand for a list of one."""
-    return [value] if isinstance(value, str | Template) else value
 
 
 def _event(word: str) -> str:
@@ -57,31 +33,28 @@ def _not_hasty(every: timedelta) -> timedelta:
     return every
 
 
-def _some_time(timeout: timedelta) -> timedelta:
-    if timeout <= timedelta():
-        raise ValueError("no time at all: write 5s, 30s or the like")
-    return timeout
+def _approval(value: Any) -> Any:
+    """Read `true`, `10m` and `{timeout: 10m}` alike, and `false` as none."""
+    if value is None:
+        raise ValueError("nothing stands here: write true, or how long a person has, such as 10m")
+    if value is True or value == "true":
+        return {}
+    if value is False or value == "false":
+        return None
+    return value if isinstance(value, dict) else {"timeout": value}
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Severities = Mapping[str, Annotated[str, StringConstraints(pattern="^P[0-3]$")]]
 Secret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
-TimeLimit = Annotated[Duration, AfterValidator(_some_time)]
-
-
-class Keys(BaseModel):
-    """Keys that stand together. `later` are those that only later versions have here."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    later: ClassVar[frozenset[str]] = frozenset()
+_RUNG_ONLY = ("only_if", "approval", "go_on", "once", "verify", "activate", "on_failure", "on_resolve")
 
 
 class StepKeys(Keys):
     """One step: its action, and the keys beside it."""
 
-    later = frozenset({"approval", "only_if", "once"})
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        _RUNG_ONLY, "it is for the whole rung: write it beside `do`"
+    )
 
     action: str
     params: Any
@@ -103,25 +76,30 @@ class ProbeKeys(Keys):
     timeout: TimeLimit = timedelta(seconds=5)
 
 
+class ApprovalKeys(Keys):
+    """How long a person has to approve; None: as the defaults say."""
+
+    timeout: TimeLimit | None = None
+
+
 class RungKeys(Keys):
     """One rung."""
 
-    later = frozenset({"approval", "only_if", "go_on", "once"})
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(GuardKeys.model_fields, "write it under `guard` of the rule"),
+        **dict.fromkeys(TermKeys.model_fields, "it is for the whole rule: write it beside `ladder`"),
+    }
 
     name: Annotated[str, Field(max_length=100)] = ""
     do: Annotated[tuple[StepKeys, ...], Field(min_length=1)]
     activate: tuple[StepKeys, ...] = ()
     verify: tuple[ProbeKeys, ...] = ()
+    only_if: tuple[ProbeKeys, ...] = ()
+    approval: Annotated[ApprovalKeys | None, BeforeValidator(_approval)] = None
+    go_on: bool = False
+    once: bool | None = None  # None: if a step of it is destructive
     on_failure: OnFailure = OnFailure.REVERT
     on_resolve: OnFailure = OnFailure.REVERT
-
-
-class GuardKeys(Keys):
-    """A rule's guards."""
-
-    later = frozenset({"budget", "budget_global", "circuit", "storm", "windows", "blast_radius", "protected"})
-
-    cooldown: Duration | None = None
 
 
 class EscalationKeys(Keys):
@@ -133,23 +111,10 @@ class EscalationKeys(Keys):
     notify: Annotated[Texts, Field(min_length=1)]
 
 
-class DefaultKeys(Keys):
-    """What a pack may set for all its rules."""
+class RuleKeys(TermKeys):
+    """One rule, as its document says it: the short form is a ladder by now, and `approval` is what rungs have by default."""
 
-    later = GuardKeys.later | {"approval", "yield_to"}
-
-    guard: GuardKeys = GuardKeys()
-    mode: Mode = Mode.AUTO
-    hold: Duration | None = None
-    max_hold: TimeLimit | None = None
-    flap_window: Duration | None = None
-    unknown_for: Duration | None = None
-
-
-class RuleKeys(DefaultKeys):
-    """One rule, as its document says it: the short form is a ladder by now."""
-
-    later = DefaultKeys.later | RungKeys.later
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(GuardKeys.model_fields, "write it under `guard`")
 
     pack: Name
     name: Name
@@ -160,6 +125,7 @@ class RuleKeys(DefaultKeys):
     runbook_url: Annotated[str, Field(max_length=2000)] = ""
     recovered: tuple[ProbeKeys, ...] = ()
     ladder: tuple[RungKeys, ...]
+    yield_to: Texts = ()
     escalate: tuple[EscalationKeys, ...] = ()
     severities: Severities = Field(default_factory=dict)
     vars: Mapping[str, str] = Field(default_factory=dict)
@@ -179,19 +145,29 @@ class MessageKeys(Keys):
     body: str
 
 
-class SiteKeys(Keys):
-    """`site.yaml`: what all packs of a site share."""
+class SharedKeys(Keys):
+    """What `site.yaml` and `pack.yaml` both have."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        SiteDefaultKeys.model_fields, "write it under `defaults`"
+    )
 
     contacts: Mapping[Name, ContactKeys] = Field(default_factory=dict)
     messages: Mapping[Name, MessageKeys] = Field(default_factory=dict)
     vars: Mapping[str, str] = Field(default_factory=dict)
 
 
-class PackKeys(SiteKeys):
+class SiteKeys(SharedKeys):
+    """`site.yaml`: what all packs of a site share."""
+
+    defaults: SiteDefaultKeys = SiteDefaultKeys()
+
+
+class PackKeys(SharedKeys):
     """`pack.yaml`."""
 
     name: Name
     match: Texts = ()
-    secrets: Annotated[tuple[Secret, ...], BeforeValidator(_listed)] = ()
+    secrets: Annotated[tuple[Secret, ...], BeforeValidator(listed)] = ()
     severities: Severities = Field(default_factory=dict)
     defaults: DefaultKeys = DefaultKeys()

@@ -31,16 +31,21 @@ class Folder:
 def site_of(place: Path) -> Path | None:
     """Find the site's file: in the directory, or above what is named alone."""
     folder = place if place.is_dir() else place.parent
-    for each in (folder, *([folder.parent] if place.is_file() or (folder / PACK).is_file() else [])):
+    for each in (folder, *([folder.parent] if is_part(place) or is_part(folder) else [])):
         if (each / SITE).is_file():
             return each / SITE
     return None
 
 
+def is_part(place: Path) -> bool:
+    """Tell whether a place is one pack or one file of a directory, so that other rules are out of sight."""
+    return place.is_file() or (place / PACK).is_file()
+
+
 def folders_of(place: Path, findings: Findings) -> tuple[Folder, ...]:
     """Find the packs of a directory, or the one that is named."""
     try:
-        found = tuple(_named(place) if place.is_file() or (place / PACK).is_file() else _all(place))
+        found = tuple(_named(place) if is_part(place) else _all(place))
     except OSError as error:
         findings.error(Mark(str(place)), f"cannot be read: {error.strerror}", "name a directory of rules")
         return ()
