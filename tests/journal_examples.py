@@ -1,11 +1,17 @@
 """Journal examples: a clock that is set by hand, and short ways to write sightings and appends."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+from tests.memory_journal import MemoryJournal
 
 from stopgap.guard import Request
 from stopgap.incident import Event, EventKind, Outcome
 from stopgap.journal import Append, Closing, Journal, Line, Sighting
+from stopgap.store import open_store
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -60,6 +66,17 @@ def acting(clock: HandClock, incident: str, *take: str, **changes: Any) -> Appen
     request = Request(incident, target=target, take=(f"target:{target}", *take), **given)
     kinds = (EventKind.PERMITTED, EventKind.RUNG_STARTED)
     return Append(incident, tuple(event(clock, kind, rung=0) for kind in kinds), request=request)
+
+
+@asynccontextmanager
+async def opened_journal(kind: str, directory: Path, clock: HandClock) -> AsyncIterator[Journal]:
+    """Open the journal that a contract test asks for: the store, or its twin in memory."""
+    if kind == "memory":
+        yield MemoryJournal(clock)
+        return
+    store = await open_store(directory / "stopgap", clock)
+    yield store
+    await store.close()
 
 
 def listen(journal: Journal) -> list[Line]:

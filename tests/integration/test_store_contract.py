@@ -5,14 +5,21 @@ import re
 from datetime import timedelta
 
 import pytest
-from tests.journal_examples import HandClock, acting, closing, event, listen, open_one, sighting
-from tests.memory_journal import MemoryJournal
+from tests.journal_examples import (
+    HandClock,
+    acting,
+    closing,
+    event,
+    listen,
+    open_one,
+    opened_journal,
+    sighting,
+)
 
 from stopgap.guard import Reason, Refusal, Request
 from stopgap.incident import Event, EventKind as K, Outcome, StepStatus
 from stopgap.journal import CONTROL, Append, Conflict, Journal
 from stopgap.ledger import Brake, BrakeScope
-from stopgap.store import open_store
 
 
 @pytest.fixture
@@ -22,12 +29,8 @@ def clock():
 
 @pytest.fixture(params=["store", "memory"])
 async def journal(request, tmp_path, clock):
-    if request.param == "memory":
-        yield MemoryJournal(clock)
-        return
-    store = await open_store(tmp_path / "stopgap", clock)
-    yield store
-    await store.close()
+    async with opened_journal(request.param, tmp_path, clock) as journal:
+        yield journal
 
 
 def kinds(events) -> list[str]:
@@ -205,27 +208,6 @@ async def test_closing_lets_go_of_everything(journal: Journal, clock):
     other = Request("INC-other", "pack/other", "api", take=("env:x",))
     assert (await journal.ledger(other)).holders == {}
     assert await journal.live() == {}
-
-
-async def test_the_cooldown_counts_incidents_that_acted_and_did_not_hold(journal: Journal, clock):
-    one = await open_one(journal, clock)
-    await journal.append(acting(clock, one))
-    acted_at = clock.now()
-    own = acting(clock, one).request
-    assert (await journal.ledger(own)).acted_at is None
-    clock.move(minutes=1)
-    await journal.append(closing(clock, one, Outcome.HANDED_OVER))
-    two = await open_one(journal, clock)
-    asked = acting(clock, two)
-    assert (await journal.ledger(asked.request)).acted_at == acted_at
-    refusal = await journal.append(asked)
-    assert isinstance(refusal, Refusal)
-    assert refusal.until == acted_at + timedelta(minutes=10)
-    clock.move(minutes=10)
-    assert isinstance(await journal.append(asked), tuple)
-    await journal.append(closing(clock, two, reverted_at=clock.now()))
-    elsewhere = Request("INC-other", "pack/rule", "api", starts=True, first=True)
-    assert (await journal.ledger(elsewhere)).acted_at == acted_at
 
 
 async def test_the_undo_keeps_what_was_seen_and_what_was_returned_apart_from_the_timeline(

@@ -12,15 +12,14 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
-from tests.journal_examples import HandClock, event, listen, open_one, sighting
+from sqlalchemy import text
+from tests.journal_examples import HandClock, acting, closing, event, listen, open_one, sighting
 
 from stopgap.clock import SystemClock
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K
 from stopgap.journal import Append
-from stopgap.store import DATABASE, LOCK, dialect, migrations, open_store, receiving, schema, writer
+from stopgap.store import DATABASE, LOCK, dialect, open_store, receiving, writer
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = """
@@ -125,52 +124,7 @@ async def test_a_directory_that_cannot_be_is_refused_with_a_cure(tmp_path, clock
         await open_store(tmp_path / "file" / "stopgap", clock)
 
 
-# --- schema and damage ---
-
-
-def described(path: Path) -> set[tuple[str, str]]:
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    return {(name, " ".join(sql.split())) for name, sql in rows if name != "alembic_version"}
-
-
-async def test_migrations_make_exactly_what_the_schema_says(tmp_path, store):
-    engine = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
-    schema.metadata.create_all(engine)
-    engine.dispose()
-
-    def parts(path):
-        # The order of the clauses differs: the migration says NOT NULL for a key as well.
-        return {
-            (name, tuple(sorted(part.strip().replace(" NOT NULL", "") for part in sql.split(","))))
-            for name, sql in described(path)
-        }
-
-    assert parts(tmp_path / DATABASE) == parts(tmp_path / "fresh.db")
-
-
-def test_the_code_knows_the_last_migration():
-    script = ScriptDirectory(str(Path(migrations.__file__).parent))
-    assert script.get_heads() == [migrations.HEAD]
-
-
-def test_a_migration_that_does_not_commit_leaves_nothing(tmp_path):
-    engine = dialect.writing(tmp_path / "half.db")
-    with engine.connect() as connection:
-        connection.begin()
-        migrations.migrate(connection)
-        connection.rollback()
-    engine.dispose()
-    assert described(tmp_path / "half.db") == set()
-
-
-async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path, clock):
-    await (await open_store(tmp_path, clock)).close()
-    with sqlite3.connect(tmp_path / DATABASE) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    with pytest.raises(StoreError, match=r"schema 9999.*a newer one wrote it"):
-        await open_store(tmp_path, clock)
+# --- damage ---
 
 
 async def test_a_damaged_database_is_refused_with_a_cure(tmp_path, clock):
@@ -353,6 +307,30 @@ async def test_a_sighting_that_no_column_can_hold_fails_alone(store, clock):
     assert answers[1] is None
     assert store.healthy
     assert len(await store.live()) == 1
+
+
+async def test_names_that_no_column_can_hold_fail_alone(store, clock):
+    one = await open_one(store, clock)
+    spoilt = (
+        store.append(closing(clock, one, used=("\ud800",))),
+        store.append(acting(clock, one, yield_to=("\ud800",))),
+        store.append(acting(clock, one, population=("\ud800",))),
+        store.meet(["\ud800"], clock.now()),
+    )
+    answers = await asyncio.gather(*spoilt, store.meet(["good"], clock.now()), return_exceptions=True)
+    assert [isinstance(answer, TypeError | UnicodeError) for answer in answers] == [True] * 4 + [False]
+    assert store.healthy
+    assert len(await store.timeline(one)) == 1
+
+
+async def test_a_rule_that_is_known_is_not_written_again(store, clock):
+    await store.meet(["pack/rule"], clock.now())
+    batches = []
+    store.on_batch = lambda size, _: batches.append(size)
+    await store.meet(["pack/rule"], clock.now())
+    assert batches == []
+    await store.meet(["pack/rule", "pack/other"], clock.now())
+    assert batches == [1]
 
 
 async def test_an_identifier_that_exists_or_was_just_drawn_is_drawn_again(store, clock, monkeypatch):

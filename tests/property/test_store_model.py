@@ -13,10 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.journal_examples import HandClock, acting, event, listen, sighting
 from tests.memory_journal import MemoryJournal
 
-from stopgap.guard import Request
-from stopgap.incident import EventKind as K
+from stopgap.guard import Extent, Request
+from stopgap.incident import EventKind as K, Outcome
 from stopgap.journal import Append, Closing
-from stopgap.ledger import Brake, BrakeScope
+from stopgap.ledger import Brake, BrakeScope, Ledger
+from stopgap.rate import Rate
+from stopgap.rule import BlastRadius, Limits, Mode
 from stopgap.store import open_store
 
 RULES, TARGETS, RESOURCES = ("p/one", "p/two", "q/one"), ("api", "db"), ("env:x", "env:y", "target:db")
@@ -26,8 +28,31 @@ ALERTS = st.tuples(
     st.sampled_from("abc"),
     st.booleans(),
     st.sampled_from([15, 0]),
+    st.sampled_from(Mode),
 )
 TAKE = st.lists(st.sampled_from(RESOURCES), max_size=2, unique=True)
+SOME_RULES = st.lists(st.sampled_from(RULES), max_size=2, unique=True).map(tuple)
+HOUR = timedelta(hours=1)
+LIMITS = st.builds(
+    Limits,
+    budget=st.builds(Rate, st.integers(0, 3), st.just(HOUR)),
+    budget_global=st.builds(Rate, st.integers(0, 4), st.just(HOUR)),
+    blast_radius=st.sampled_from([None, BlastRadius(2, 1)]),
+)
+ASKED = st.fixed_dictionaries(
+    {
+        "starts": st.booleans(),
+        "first": st.booleans(),
+        "follows": st.sampled_from(["", "INC-before"]),
+        "acknowledged": st.booleans(),
+        "person": st.booleans(),
+        "shadow": st.booleans(),
+        "limits": LIMITS,
+        "extent": st.just(Extent(2)),
+        "population": SOME_RULES,
+        "yield_to": SOME_RULES,
+    }
+)
 
 
 class StoreAndModel(RuleBasedStateMachine):
@@ -56,14 +81,6 @@ class StoreAndModel(RuleBasedStateMachine):
         """Return the ids of all incidents in the order of opening."""
         if journal is self.model:
             return list(self.model.rows)
-        everything = {"rule": None, "target": None, "before": None, "limit": 1000}
-        closed = [stored.id for stored in self.runner.run(journal.closed(**everything))]
-        firsts = {name: events[0].at for name, events in self.runner.run(journal.live()).items()}
-        assert not firsts.keys() & set(closed)
-        return [n for n in self.order if n in firsts or n in closed]
-
-    @property
-    def order(self) -> list[str]:
         with self.store._reading.connect() as connection:
             return [row[0] for row in connection.exec_driver_sql("SELECT id FROM incident ORDER BY number")]
 
@@ -83,15 +100,15 @@ class StoreAndModel(RuleBasedStateMachine):
     @rule(alerts=st.lists(ALERTS, max_size=6))
     def receive(self, alerts):
         seen = [
-            sighting(self.clock, f, rule=r, target=t, firing=on, flap_window=timedelta(minutes=w))
-            for r, t, f, on, w in alerts
+            sighting(self.clock, f, rule=r, target=t, firing=on, flap_window=timedelta(minutes=w), mode=m)
+            for r, t, f, on, w, m in alerts
         ]
         self.both(lambda journal, _: journal.receive(seen))
 
     @rule(parts=st.lists(st.lists(ALERTS, max_size=3), min_size=2, max_size=5))
     def receive_at_once(self, parts):
         seen = [
-            [sighting(self.clock, f, rule=r, target=t, firing=on) for r, t, f, on, _ in alerts]
+            [sighting(self.clock, f, rule=r, target=t, firing=on) for r, t, f, on, *_ in alerts]
             for alerts in parts
         ]
 
@@ -100,20 +117,34 @@ class StoreAndModel(RuleBasedStateMachine):
 
         self.both(ask)
 
-    @rule(which=st.integers(0, 9), take=TAKE, expect=st.sampled_from([None, 0, 1]), person=st.booleans())
-    def act(self, which, take, expect, person):
+    @rule(
+        which=st.integers(0, 9),
+        take=TAKE,
+        asked=ASKED,
+        expect=st.sampled_from([None, 0, 1]),
+    )
+    def act(self, which, take, asked, expect):
         async def ask(journal, names):
             if which >= len(names):
                 return None
-            timeline = await journal.timeline(names[which])
-            opened = timeline[0].detail
-            append = acting(
-                self.clock, names[which], *take, rule=opened["rule"], target=opened["target"], person=person
-            )
-            seq = None if expect is None else len(timeline) - expect
+            append = await self.start(journal, names[which], take, asked)
+            seq = None if expect is None else len(await journal.timeline(names[which])) - expect
             return await journal.append(replace(append, expect=seq, undo={"0/0/do": which}))
 
         self.both(ask)
+
+    @rule(several=st.lists(st.tuples(st.integers(0, 9), TAKE, ASKED), min_size=2, max_size=5))
+    def act_at_once(self, several):
+        async def ask(journal, names):
+            known = [(names[which], *rest) for which, *rest in several if which < len(names)]
+            appends = [await self.start(journal, *each) for each in known]
+            return await asyncio.gather(*map(journal.append, appends))
+
+        self.both(ask)
+
+    async def start(self, journal, name, take, asked):
+        opened = (await journal.timeline(name))[0].detail
+        return acting(self.clock, name, *take, rule=opened["rule"], target=opened["target"], **asked)
 
     @rule(which=st.integers(0, 9), release=TAKE, kind=st.sampled_from([K.NOTIFIED, K.ACKNOWLEDGED]))
     def tell(self, which, release, kind):
@@ -130,24 +161,38 @@ class StoreAndModel(RuleBasedStateMachine):
     @rule(
         which=st.integers(0, 9),
         serve=st.booleans(),
-        held=st.booleans(),
         again=st.booleans(),
-        rung=st.integers(0, 2),
+        outcome=st.sampled_from([Outcome.RECOVERED, Outcome.HANDED_OVER]),
+        ends=st.tuples(st.booleans(), st.booleans()),
+        left=st.tuples(st.integers(0, 2), st.lists(st.sampled_from(["wipe", "drain"]), unique=True)),
     )
-    def close(self, which, serve, held, again, rung):
+    def close(self, which, serve, again, outcome, ends, left):
         async def ask(journal, names):
             if which >= len(names):
                 return None
             opened = (await journal.timeline(names[which]))[0].detail
-            firing = [
-                sighting(self.clock, f, rule=opened["rule"], target=opened["target"])
-                for f in opened["alerts"]
-            ]
-            at = self.clock.now() if held else None
-            closing = Closing(
-                "recovered", "P2", rung, at, at, serve, () if serve or not again else tuple(firing)
-            )
+            place = {"rule": opened["rule"], "target": opened["target"]}
+            firing = [sighting(self.clock, f, **place) for f in opened["alerts"]]
+            refiring = () if serve or not again else tuple(firing)
+            mitigated_at, reverted_at = (self.clock.now() if end else None for end in ends)
+            rung, used = left
+            closing = Closing(outcome, "P2", rung, mitigated_at, reverted_at, serve, refiring, tuple(used))
             return await journal.append(Append(names[which], (event(self.clock, K.CLOSED),), closing=closing))
+
+        self.both(ask)
+
+    @rule(which=st.integers(0, 9), where=st.sampled_from(TARGETS), whose=st.sampled_from(RULES), asked=ASKED)
+    def ask(self, which, where, whose, asked):
+        async def ask(journal, names):
+            own = names[which] if which < len(names) else "INC-nobody"
+            return ordered(await journal.ledger(Request(own, whose, where, RESOURCES, **asked)))
+
+        self.both(ask)
+
+    @rule(rules=st.lists(st.sampled_from([*RULES, "q/two"]), max_size=3))
+    def meet(self, rules):
+        async def ask(journal, _):
+            return sorted((await journal.meet(rules, self.clock.now())).items())
 
         self.both(ask)
 
@@ -180,6 +225,12 @@ class StoreAndModel(RuleBasedStateMachine):
         self.both(lambda journal, _: journal.timeline("control"))
         self.both(lambda journal, _: journal.brakes())
         self.both(lambda journal, _: journal.closed(rule=None, target=None, before=None, limit=99))
+        self.both(self.each_is_live_or_closed)
+
+    @staticmethod
+    async def each_is_live_or_closed(journal, names):
+        closed = await journal.closed(rule=None, target=None, before=None, limit=1000)
+        assert sorted([*await journal.live(), *(stored.id for stored in closed)]) == sorted(names)
 
     @invariant()
     def they_know_the_same(self):
@@ -191,13 +242,23 @@ class StoreAndModel(RuleBasedStateMachine):
 
         async def asked(journal, _):
             return [
-                await journal.ledger(Request("x", rule_, target, take=RESOURCES, starts=True, first=True))
-                for rule_ in RULES
-                for target in TARGETS
+                ordered(
+                    await journal.ledger(Request("x", who, on, RESOURCES, starts=True, first=True, shadow=s))
+                )
+                for who in RULES
+                for on in TARGETS
+                for s in (False, True)
             ]
 
-        for question in (served, undone, asked):
+        async def openings(journal, _):
+            return await journal.openings(self.clock.now() - HOUR)
+
+        for question in (served, undone, asked, openings):
             self.both(question)
+
+
+def ordered(ledger: Ledger) -> Ledger:
+    return replace(ledger, holders=dict(sorted(ledger.holders.items())))
 
 
 StoreAndModel.TestCase.settings = settings(

@@ -38,19 +38,18 @@ _HOLDERS = select(_held.resource, _held.incident).where(
 _AFFECTED = (
     select(func.count(_incident.target.distinct()))
     .join_from(schema.held, schema.incident)
-    .where(_incident.rule.in_(bindparam("some", expanding=True)), _incident.target != bindparam("on"))
-)
-_FIRST = (
-    select(_incident.id)
     .where(
-        _incident.closed_at.is_(None),
-        _incident.target == bindparam("on"),
-        _incident.rule.in_(bindparam("some", expanding=True)),
-        _incident.mode != Mode.SHADOW.value,
-        _incident.id != bindparam("own"),
+        _incident.target != bindparam("on"),
+        # Concatenated, so that no index is used for it: few incidents hold anything, many belong to a rule.
+        _incident.rule.concat("").in_(bindparam("some", expanding=True)),
     )
-    .order_by(_incident.number)
-    .limit(1)
+)
+_FIRST = select(_incident.number, _incident.id).where(  # one row at most for each rule, so it need not sort
+    _incident.closed_at.is_(None),
+    _incident.target == bindparam("on"),
+    _incident.rule.in_(bindparam("some", expanding=True)),
+    _incident.mode != Mode.SHADOW.value,
+    _incident.id != bindparam("own"),
 )
 
 
@@ -151,4 +150,5 @@ def _affected(connection: Connection, request: Request) -> int:
 
 def _first(connection: Connection, request: Request) -> str:
     where = {"some": sorted(request.yield_to), "on": request.target, "own": request.incident}
-    return connection.execute(_FIRST, where).scalar() or ""
+    _, incident = min(connection.execute(_FIRST, where).all(), default=(0, ""))
+    return incident

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, select
 
 from stopgap.action import Json
 from stopgap.incident import Event, EventKind
@@ -25,7 +25,7 @@ _OPENINGS = (
     select(_incident.target, _incident.opened_at)
     .where(_incident.opened_at >= bindparam("since"))
     .order_by(_incident.opened_at.desc(), _incident.number.desc())
-    .limit(OPENINGS)
+    .limit(bindparam("most", type_=Integer))
 )
 _LIVE = (
     select(_incident.id, _journal.seq, _journal.at, _journal.kind, _journal.detail)
@@ -72,7 +72,7 @@ def brakes(connection: Connection) -> tuple[Brake, ...]:
 
 def openings(connection: Connection, since: datetime) -> tuple[tuple[str, datetime], ...]:
     """Return (target, opened_at) of the incidents opened since, oldest first; only the newest of very many."""
-    newest = connection.execute(_OPENINGS, {"since": micros(since)}).all()
+    newest = connection.execute(_OPENINGS, {"since": micros(since), "most": OPENINGS}).all()
     return tuple((target, instant(opened_at)) for target, opened_at in reversed(newest))
 
 

@@ -39,7 +39,8 @@ incident = Table(
     Column("used", Text, nullable=False, server_default="[]"),  # names of rungs, once closed
 )
 _live = incident.c.closed_at.is_(None)
-_acted = incident.c.acted_at.is_not(None)
+_acted = incident.c.acted_at.is_not(None) & incident.c.reverted_at.is_(None)
+_failed = incident.c.acted_at.is_not(None) & incident.c.mitigated_at.is_(None)
 _reverted = incident.c.reverted_at.is_not(None)
 Index(
     "ux_incident_live",
@@ -56,6 +57,14 @@ Index(
     incident.c.acted_at,
     sqlite_where=_acted,
     postgresql_where=_acted,
+)
+Index(
+    "ix_incident_failed",
+    incident.c.target,
+    incident.c.rule,
+    incident.c.acted_at,
+    sqlite_where=_failed,
+    postgresql_where=_failed,
 )
 Index(
     "ix_incident_reverted",

@@ -17,11 +17,7 @@ def upgrade() -> None:
     """Add the columns, the indexes that the guards' questions need, and the table of rules."""
     op.add_column("incident", sa.Column("used", sa.Text(), nullable=False, server_default="[]"))
     op.add_column("permit", sa.Column("shadow", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.create_index("ix_incident_opened_at", "incident", ["opened_at"])
-    op.create_index("ix_permit_at", "permit", ["shadow", "at"])
-    op.drop_index("ix_permit_rule_at", "permit")
-    op.create_index("ix_permit_rule_at", "permit", ["rule", "shadow", "at"])
-    op.create_index("ix_permit_target_at", "permit", ["target", "rule", "shadow", "at"])
+    _indexes()
     seen = op.create_table(
         "rule_seen",
         sa.Column("rule", sa.Text(), nullable=False),
@@ -29,6 +25,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rule", name="pk_rule_seen"),
     )
     op.bulk_insert(seen, [{"rule": rule, "since": 0} for rule in sorted(set(_known()))])
+
+
+def _indexes() -> None:
+    op.drop_index("ix_incident_acted", "incident")
+    op.drop_index("ix_permit_rule_at", "permit")
+    acted = sa.text("acted_at IS NOT NULL AND reverted_at IS NULL")
+    failed = sa.text("acted_at IS NOT NULL AND mitigated_at IS NULL")
+    for name, where in (("ix_incident_acted", acted), ("ix_incident_failed", failed)):
+        columns = ["target", "rule", "acted_at"]
+        op.create_index(name, "incident", columns, sqlite_where=where, postgresql_where=where)
+    op.create_index("ix_incident_opened_at", "incident", ["opened_at"])
+    op.create_index("ix_permit_at", "permit", ["shadow", "at"])
+    op.create_index("ix_permit_rule_at", "permit", ["rule", "shadow", "at"])
+    op.create_index("ix_permit_target_at", "permit", ["target", "rule", "shadow", "at"])
 
 
 def _known() -> Iterator[str]:
