@@ -1,6 +1,7 @@
 """Virtual time: an event loop whose clock jumps to the next timer instead of sleeping."""
 
 import asyncio
+import inspect
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -40,4 +41,5 @@ def virtually(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
 
     run.__name__ = test.__name__
     run.__doc__ = test.__doc__
+    run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]  # for what parametrize and fixtures give
     return run

@@ -14,11 +14,14 @@ from stopgap.alert import Alert
 from stopgap.catalog import Catalog
 from stopgap.clock import LoopClock
 from stopgap.engine import Engine, Terms
+from stopgap.errors import ProbeError
 from stopgap.matcher import MatcherIndex, parse_matchers
 from stopgap.orders import Orders
 from stopgap.probe import Finding, Verdict
+from stopgap.rate import Rate
 from stopgap.rule import Limits, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.rulebook import Rulebook
+from stopgap.storm import StormLimit
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
@@ -197,7 +200,8 @@ class World:
         self.switch = Switch()
         self.kick = Kick(switch=self.switch)
         self.say = Say()
-        self.catalog = Catalog({"switch": self.switch, "kick": self.kick}, {"say": self.say})
+        self.sizes: dict[str, float] = {}
+        self.catalog = Catalog({"switch": self.switch, "kick": self.kick}, {"say": self.say}, self._measure)
         self.engine = self._engine()
 
     def _engine(self) -> Engine:
@@ -208,6 +212,11 @@ class World:
         self.orders = Orders(engine, self.clock)
         return engine
 
+    async def _measure(self, query: str, timeout: timedelta) -> float:
+        if query not in self.sizes:
+            raise ProbeError(f"nobody knows {query}")
+        return self.sizes[query]
+
     async def start(self) -> "World":
         await self.engine.start()
         return self
@@ -216,6 +225,7 @@ class World:
         """Cancel everything in flight without a drain, as kill -9 would, and replay."""
         self.engine._stopping = True
         self.engine._timers.stop()
+        await self.engine._weather.stop()
         tasks = list(self.engine._tasks.values())
         for task in tasks:
             task.cancel()
@@ -260,4 +270,11 @@ class World:
         return [row.stored.outcome for row in self.journal.rows.values()]
 
 
-QUICK = Limits(hold=timedelta(minutes=5), max_hold=timedelta(hours=4))
+PLENTY = Rate(100_000, timedelta(hours=1))
+GENEROUS = Limits(
+    cooldown=timedelta(),
+    budget=PLENTY,
+    budget_global=PLENTY,
+    storm=StormLimit(targets=100_000),
+)
+"""Limits that refuse nothing, for tests of something else."""

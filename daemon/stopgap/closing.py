@@ -21,6 +21,7 @@ def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool 
         reverted_at=event.at if held_and_back else None,
         serve=serve,
         refiring=refiring,
+        used=tuple(sorted(state.used)),
     )
 
 

@@ -116,7 +116,7 @@ def _begin(case: Case) -> Move:
 def _exhausted(case: Case) -> str:
     if not case.rule.ladder:
         return "the rule tells people only"
-    return "no rung of the ladder helped" if case.state.rungs else "every rung of the ladder was skipped"
+    return "no rung of the ladder helped" if case.state.rungs else "the ladder has no further rung"
 
 
 def _flaw(case: Case) -> Move | None:
@@ -250,7 +250,7 @@ def _applied(case: Case, verdict: Verdict) -> Record:
     return Record((*held, (K.MITIGATED, {"rung": rung, "verified": verdict is Verdict.HEALTHY})))
 
 
-def _verdict(case: Case, probes: list[Asked], over_at: datetime, wait: Wait) -> Move:
+def _verdict(case: Case, probes: list[Asked], over_at: datetime, wait: Wait) -> Move:  # noqa: PLR0911 - one return per row
     """Judge a rung whose time is over and that is not proven healthy. Healthy for less than its `for` is given that time."""
     state = case.state
     if state.handed_over:

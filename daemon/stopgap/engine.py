@@ -73,7 +73,7 @@ class Engine:
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
         self._intake = Intake(journal, clock, self)
-        self._weather = Weather(journal, clock, lambda: self.incidents.values())
+        self._weather = Weather(journal, clock, self.incidents.values)
         self._observers: list[Observer] = []
         self._timers = Timers(clock, self._touch)
         self._tasks: dict[str, asyncio.Task[None]] = {}

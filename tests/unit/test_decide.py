@@ -78,13 +78,6 @@ def test_the_most_careful_mode_counts(own, rules, bound, move):
     assert Timeline(rule(mode=rules)).opens(mode=own).next(bound=bound) == Start(0, move)
 
 
-def test_the_mode_approve_is_refused_once_and_waits():
-    timeline = Timeline(rule(mode=Mode.APPROVE)).opens()
-    assert only(timeline.next())[1]["reason"] == Reason.MODE_APPROVE
-    assert timeline.does().next() == Wait()
-    assert timeline.state.phase is Phase.WAITING
-
-
 @pytest.mark.parametrize(
     ("timeline", "circumstances", "reason"),
     [

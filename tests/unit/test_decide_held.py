@@ -321,7 +321,8 @@ def test_a_brake_stops_the_next_change_says_so_once_and_its_release_decides_anew
     )
     assert isinstance(timeline.does(brake=BRAKE).next(brake=BRAKE), Wait)
     assert timeline.state.phase in (phase, Phase.WAITING)
-    assert timeline.next() == free
+    assert only(timeline.next())[0] is K.BRAKE_RELEASED
+    assert timeline.does().next() == free
 
 
 @pytest.mark.parametrize("phase", [Phase.VERIFYING, Phase.RECOVERING])
@@ -333,7 +334,7 @@ def test_the_cause_is_asked_on_each_minute_while_the_brake_holds_the_taking_back
     timeline = incident(Phase.RECOVERING).asked().later(minutes=5).asked().does(brake=BRAKE)
     assert timeline.next(brake=BRAKE) == Wait(timeline.now + MINUTE)
     assert timeline.later(60).next(brake=BRAKE) == Ask(("recovered/0",))
-    timeline.asked("unhealthy")
+    timeline.does().asked("unhealthy")
     assert isinstance(timeline.next(), Wait)
 
 
@@ -382,11 +383,13 @@ def test_a_lease_is_told_at_three_quarters_at_its_end_and_then_hourly():
 def held_cases() -> dict[str, tuple[Timeline, dict]]:
     kept = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
     approve = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
+    until = (START + timedelta(hours=9)).isoformat()
+    approve.say(K.APPROVAL_REQUESTED, rung=1, until=until, reason="approval_pending")
     failed = incident(Phase.VERIFYING).say(K.RUNG_FAILED, rung=0)
     stuck = acting(REVERT).step(K.REVERT_FAILED, role="revert", n=1).does()
     return {
         "waiting for another": (kept, {"retry_at": START + timedelta(hours=9)}),
-        "waiting for an approval": (approve.does(bound=Mode.APPROVE), {"bound": Mode.APPROVE}),
+        "waiting for an approval": (approve, {}),
         "half done and braked": (
             Timeline(rule(rung(steps=2))).opens().begins().done().does(brake=BRAKE),
             {"brake": BRAKE},

@@ -363,7 +363,7 @@ async def test_shadow_plans_asks_and_touches_nothing():
     assert "shadow_planned" in world.words
     assert not world.switch.calls
     assert not world.journal.held
-    assert not world.journal.permits
+    assert [permit.shadow for permit in world.journal.permits] == [True]
     await world.resolve()
     await world.settle()
     assert world.outcome() == ["shadow"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.virtual import virtually
-from tests.world import START, Kick, World, alert, book, rule, step
+from tests.world import GENEROUS, START, Kick, World, alert, book, rule, step
 
 from stopgap.action import Danger
 from stopgap.errors import PermanentError, StoreError
@@ -251,8 +251,9 @@ async def test_steps_that_only_wait_do_not_keep_others_from_acting():
                 ladder=(
                     RungSpec("wait", do=(replace(step("on", action="pause"), timeout=timedelta(minutes=2)),)),
                 ),
+                limits=GENEROUS,
             ),
-            rule(),
+            rule(limits=GENEROUS),
         )
     )
     await world.fire(*(alert("Slow", instance=str(i)) for i in range(20)))

@@ -9,7 +9,7 @@ import pytest
 from tests.virtual import virtually
 from tests.world import MOCK, START, World, alert, book, probe, rule, step
 
-from stopgap import engine as engines, orders
+from stopgap import engine as engines, intake, orders
 from stopgap.errors import PermanentError, TemporaryError
 from stopgap.incident import EventKind, Phase
 from stopgap.journal import Conflict
@@ -148,7 +148,7 @@ async def test_messages_about_a_closed_incident_reach_the_observers():
 async def test_more_alerts_than_are_remembered_are_still_told_apart():
     world = await World((rule(target=None, per=("instance",)),)).start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "REMEMBERED", 10)
+        patch.setattr(intake, "REMEMBERED", 10)
         await world.fire(*(alert(instance=str(i)) for i in range(25)))
         received = await world.engine.receive([alert(instance=str(i)) for i in range(25)])
     assert received.matched == {"test/mock": 25}
@@ -342,12 +342,15 @@ def secret(text: str = "{{ secrets.word }}") -> RungSpec:
 
 
 @virtually
-async def test_a_rung_that_cannot_be_rendered_is_handed_over_before_anything_is_done():
-    world = await World((rule(ladder=(secret("{{ labels.nowhere }}"),)),)).start()
+async def test_a_rung_that_lacks_a_value_is_skipped_before_anything_is_done():
+    world = await World((rule(ladder=(secret("{{ labels.nowhere }}"), MOCK)),)).start()
     await world.fire()
     await world.settle()
-    assert world.incident.reason == "unresolved_template"
-    assert not world.switch.calls
+    skipped = last(world, EventKind.RUNG_SKIPPED)
+    assert skipped["reason"] == "unresolved_template"
+    assert "labels.nowhere" in skipped["text"]
+    assert world.incident.rung == 1
+    assert world.switch.values["mode"] == "mock"
 
 
 @virtually

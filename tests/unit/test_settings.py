@@ -41,6 +41,12 @@ def test_each_setting_is_a_variable_too(monkeypatch):
     )
 
 
+def test_the_external_url_may_have_a_path_and_loses_its_last_slash(monkeypatch):
+    assert Settings().external_url is None
+    monkeypatch.setenv("STOPGAP_EXTERNAL_URL", "https://ops.example.com:8443/stopgap/")
+    assert Settings().external_url == "https://ops.example.com:8443/stopgap"
+
+
 def test_a_flag_outranks_a_variable(monkeypatch):
     monkeypatch.setenv("STOPGAP_MODE", "shadow")
     assert Settings(mode="approve").mode is Mode.APPROVE
@@ -131,6 +137,13 @@ def test_a_wrong_value_is_not_printed_either():
         ("listen", "127.0.0.1:http", "write HOST:PORT"),
         ("listen", "127.0.0.1:65536", "write HOST:PORT"),
         ("prometheus", "localhost:9090", "write a URL such as"),
+        ("external_url", "stopgap.example.com", "write a URL such as"),
+        ("external_url", "ftp://x", "write a URL such as"),
+        ("external_url", "https://", "write a URL such as"),
+        ("external_url", "https://me:pw@x", "without user, query and fragment"),
+        ("external_url", "https://x/?a=b", "without user, query and fragment"),
+        ("external_url", "https://x:99999", "write a URL such as"),
+        ("external_url", "https://x/a b", "write a URL such as"),
         ("mode", "live", "'shadow', 'approve' or 'auto'"),
         ("webhook_token", " ", "an empty token would let everybody in"),
         ("log_level", "loud", "should match pattern"),
