@@ -19,9 +19,9 @@ from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import TARGET_LOCK, Event, EventKind, Outcome
 from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Failure, Ledger
+from stopgap.opening import Predecessor, flaps, followed, joined, opened, refired, resolved
 from stopgap.rule import Mode
 from stopgap.store.brakes import brake_released, braked
-from stopgap.store.opening import Predecessor, flaps, followed, joined, opened, refired, resolved
 
 OPENINGS = 100_000
 FAILURES = 50

@@ -10,9 +10,9 @@ from tests.journal_examples import START, HandClock, sighting
 
 from stopgap.incident import Event, EventKind as K
 from stopgap.journal import Line
+from stopgap.opening import Predecessor, flaps, followed, identifier
 from stopgap.store import delivery
 from stopgap.store.delivery import Delivery, Parcel
-from stopgap.store.opening import Predecessor, flaps, followed, identifier
 from stopgap.store.rows import decode, encode, instant, maybe_instant, maybe_micros, micros
 
 ENDED = Predecessor("INC-old", START - timedelta(hours=1), START - timedelta(minutes=15), rung=1, flaps=2)

@@ -12,10 +12,10 @@ from sqlalchemy import bindparam, select
 
 from stopgap.incident import Event
 from stopgap.journal import Sighting
+from stopgap.opening import Predecessor, flaps, followed, identifier, joined, opened, refired, resolved
 from stopgap.store import schema
 from stopgap.store.batch import Batch
 from stopgap.store.dialect import chunks, upsert
-from stopgap.store.opening import Predecessor, flaps, followed, identifier, joined, opened, refired, resolved
 from stopgap.store.rows import decode, instant, micros
 
 Place = tuple[str, str]  # rule, target
