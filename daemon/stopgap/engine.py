@@ -87,6 +87,11 @@ class Engine:
         """Return the upper bound of what rules may do."""
         return self._terms.mode
 
+    @property
+    def stormy(self) -> bool:
+        """Tell whether a storm keeps new mitigations waiting."""
+        return self._weather.stormy
+
     # --- life ---
 
     async def start(self) -> None:

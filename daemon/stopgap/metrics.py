@@ -6,7 +6,7 @@ as they are known.
 
 import hashlib
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -50,6 +50,11 @@ _REVERTS = {K.STEP_REVERTED: "reverted", K.DRIFTED: "drifted", K.REVERT_FAILED: 
 _REASONS = frozenset(Reason)
 
 
+def few(rules: Collection[Rule]) -> Collection[Rule]:
+    """Return the rules when a time series each is bearable, else none."""
+    return rules if len(rules) < FEW_RULES else ()
+
+
 class Taken(Protocol):
     """What became of a notification's alerts."""
 
@@ -77,6 +82,11 @@ class Present(Protocol):
         """The brakes that are on."""
         ...
 
+    @property
+    def stormy(self) -> bool:
+        """Tell whether a storm keeps new mitigations waiting."""
+        ...
+
 
 class Metrics:
     """All metrics of one process."""
@@ -96,7 +106,9 @@ class Metrics:
         self._counted: Mapping[K, Callable[[Event, Incident], None]] = {
             K.OPENED: self._on_opened,
             K.CLOSED: self._on_closed,
-            **dict.fromkeys((K.REFUSED, K.HANDED_OVER, K.SHADOW_PLANNED), self._on_refused),
+            **dict.fromkeys(
+                (K.REFUSED, K.RUNG_SKIPPED, K.HANDED_OVER, K.SHADOW_PLANNED), self._on_refused
+            ),
             K.STEP_STARTED: self._on_started,
             **dict.fromkeys((*_RESULTS, *_REVERTS), self._on_step),
             K.MITIGATED: self._on_mitigated,
@@ -226,7 +238,7 @@ class Metrics:
         self._logins.inc()
 
     def asked(self, kind: str, verdict: Verdict) -> None:
-        """Count one answer of a probe; the engine's `on_asked`."""
+        """Count one answer of a probe; the asker's `on_asked`."""
         self._probes.labels(kind, verdict.value).inc()
 
     def committed(self, operations: int, seconds: float) -> None:
@@ -266,10 +278,12 @@ class Metrics:
             for value in values:
                 family.labels(rule, value)
 
-    def watch(self, present: Present, queue_length: Callable[[], int]) -> None:
-        """Compute gauges from the engine's present and the journal's queue at each scrape."""
+    def watch(
+        self, present: Present, queue_length: Callable[[], int], headroom: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Compute gauges from the engine's present, the journal's queue and what is left of budgets at each scrape."""
         self._queue.set_function(queue_length)
-        self.registry.register(_Now(present, lambda: self._known_rules))
+        self.registry.register(_Now(present, lambda: self._known_rules, headroom))
 
     def render(self) -> bytes:
         """Write Prometheus' text format."""
@@ -327,12 +341,15 @@ class Metrics:
 class _Now(Collector):
     """Gauges of the present; a scrape of 10 000 incidents is one pass over them."""
 
-    def __init__(self, present: Present, rules: Callable[[], set[str]]) -> None:
+    def __init__(
+        self, present: Present, rules: Callable[[], set[str]], headroom: Callable[[], Mapping[str, int]]
+    ) -> None:
         self._present = present
         self._rules = rules
+        self._headroom = headroom
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Count phases, held mitigations and brakes."""
+        """Count phases, held mitigations, brakes and what is left of budgets."""
         phases, held = Count[str](), Count[str]()
         for state in self._present.incidents.values():
             phases[state.phase.value] += 1
@@ -346,10 +363,15 @@ class _Now(Collector):
             "mitigations_held", "Incidents that hold a mitigation.", "rule", sorted(rules | set(held)), held
         )
         yield _family("brake_engaged", "Brakes that are on.", "scope", [s.value for s in BrakeScope], brakes)
+        left = Count(self._headroom())
+        yield _family("budget_remaining", "Rungs that may still start now.", "rule", sorted(left), left)
+        yield GaugeMetricFamily(
+            "stopgap_storm_active", "Whether a storm keeps new mitigations waiting.", int(self._present.stormy)
+        )
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Name the families without asking for the present."""
-        for name in ("incidents", "mitigations_held", "brake_engaged"):
+        for name in ("incidents", "mitigations_held", "brake_engaged", "budget_remaining", "storm_active"):
             yield GaugeMetricFamily(f"stopgap_{name}", "")
 
 

@@ -70,6 +70,11 @@ class Weather:
         """Return the storm by these limits, None in calm weather."""
         return self._openings.storm(limits.storm, self._clock.now())
 
+    @property
+    def stormy(self) -> bool:
+        """Tell whether it storms by any limit."""
+        return bool(self._storms())
+
     # --- telling ---
 
     def _storms(self) -> dict[StormLimit, Storm]:

@@ -156,12 +156,16 @@ def test_what_comes_in_is_counted(metrics):
 def test_gauges_show_the_present_at_each_scrape(metrics):
     engine = FakeEngine()
     waiting = 3
-    metrics.watch(engine, lambda: waiting)
+    metrics.watch(engine, lambda: waiting, lambda: {"hotel/pms": 2})
     assert value(metrics, "incidents", phase="mitigated") == 1
     assert value(metrics, "incidents", phase="reverting") == 0
     assert value(metrics, "mitigations_held", rule="hotel/pms") == 1
     assert value(metrics, "brake_engaged", scope="global") == 0
     assert value(metrics, "journal_queue_length") == 3
+    assert value(metrics, "budget_remaining", rule="hotel/pms") == 2
+    assert value(metrics, "storm_active") == 0
+    engine.stormy = True
+    assert value(metrics, "storm_active") == 1
     engine.incidents.clear()
     engine.brakes = (Brake(BrakeScope.GLOBAL, "", "ada", "audit", NOW),)
     assert value(metrics, "mitigations_held", rule="hotel/pms") == 0
@@ -192,7 +196,7 @@ def test_two_hundred_rules_are_too_many_to_start_at_zero():
 
 
 def test_promtool_finds_nothing_to_say(metrics):
-    metrics.watch(FakeEngine(), lambda: 0)
+    metrics.watch(FakeEngine(), lambda: 0, dict)
     play(metrics, TIMELINES[HELD])
     said = subprocess.run(
         ["promtool", "check", "metrics"], input=metrics.render(), capture_output=True, timeout=30, check=False
