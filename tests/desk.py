@@ -12,6 +12,7 @@ from stopgap.incident import Event, EventKind as K, Outcome
 from stopgap.journal import Stored
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NoSuchIncident, NotPossible
+from stopgap.rehearsal import Rehearsal
 from stopgap.rule import Rule, RungSpec
 from stopgap.transitions import fold
 
@@ -141,12 +142,25 @@ class FakeClock:
         return NOW
 
 
+@dataclass
+class FakeRehearser:
+    """Has rehearsed, or not yet; `tried` counts how often it was asked to."""
+
+    last: Rehearsal | None = None
+    tried: int = 0
+
+    async def now(self):
+        self.tried += 1
+        return self.last
+
+
 class Office:
     """A whole desk, and what went over it."""
 
     def __init__(self, token=TOKEN, **more):
         self.engine = FakeEngine()
         self.orders = FakeOrders(self.engine)
+        self.rehearser = FakeRehearser()
         self.logins = 0
         self.wrong = {}
         self.reloaded = Reloaded(rules=1)
@@ -158,6 +172,7 @@ class Office:
             metrics=lambda: b"stopgap_up 1\n",
             reload=self._reload,
             ready=lambda: {"store": "", "rules": "", **self.wrong},
+            rehearser=self.rehearser,
             login_refused=self._refused,
             **more,
         )

@@ -34,6 +34,7 @@ from stopgap.incident import Event, EventKind as K
 from stopgap.metrics import Metrics
 from stopgap.orders import Orders
 from stopgap.prometheus import Prometheus
+from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
 from stopgap.tell import Teller
@@ -42,6 +43,7 @@ from stopgap.webhook import Limits, Webhook
 log = structlog.get_logger(__name__)
 
 TOKEN_FILE = "control.token"  # noqa: S105 - a file's name
+MOST_OBSTACLES = 20  # lines of the log
 SHUTDOWN = 5.0  # seconds that open connections are given at the end
 
 
@@ -54,6 +56,12 @@ def bare_context() -> Context:
     """Return a context that reaches nothing: enough to check rules and to describe actions."""
     http = Http()
     return Context(http, Prometheus(None, http.session), Contacts())
+
+
+def live_context(settings: Settings) -> Context:
+    """Return a context that reaches what the settings name."""
+    http = Http()
+    return Context(http, Prometheus(settings.prometheus, http.session), Contacts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +78,11 @@ class App:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.context = self._context()
+        self.context = live_context(settings)
         self.catalog = build_catalog(self.context)
         self._stack = AsyncExitStack()
         self._reloading = asyncio.Lock()
-
-    def _context(self) -> Context:
-        http = Http()
-        return Context(http, Prometheus(self.settings.prometheus, http.session), Contacts())
+        self.rehearser = Rehearser(self._rehearse, tell_rehearsal)
 
     async def start(self) -> None:
         """Load the rules, open the store, replay it, and only then listen."""
@@ -96,6 +101,8 @@ class App:
         self._stack.push_async_callback(self.engine.stop)
         await self._stack.enter_async_context(heartbeat(self.metrics.lagged, self.clock))
         await self._listen()
+        self.rehearser.begin()
+        self._stack.push_async_callback(self.rehearser.stop)
         log.info(
             "started", listen=self.settings.listen, rules=len(loaded.rules), live=len(self.engine.incidents)
         )
@@ -136,7 +143,11 @@ class App:
             self.context.contacts.replace(loaded.contacts)
             self.metrics.loaded(self.engine.rulebook.rules, self.clock.now())
             await self._note(K.RELOADED, rules=len(loaded.rules), hash=loaded.hash)
+            self.rehearser.begin()
             return Reloaded(len(loaded.rules))
+
+    async def _rehearse(self) -> Rehearsal:
+        return await rehearse(self.engine.rulebook, self.catalog, self.clock)
 
     async def _note(self, kind: K, **detail: Any) -> None:
         try:
@@ -174,6 +185,7 @@ class App:
             metrics=self.metrics.render,
             reload=self.reload,
             ready=self._ready,
+            rehearser=self.rehearser,
             login_refused=self.metrics.login_refused,
             hosts=frozenset(settings.hosts),
         )
@@ -195,6 +207,16 @@ class App:
         self._stack.push_async_callback(runner.cleanup)
         host, port = settings.address
         await web.TCPSite(runner, host, port).start()
+
+
+def tell_rehearsal(found: Rehearsal) -> None:
+    """Log what is in the way of the rules, or that nothing is."""
+    for one in found.obstacles[:MOST_OBSTACLES]:
+        log.warning("obstacle", rule=one.rule, where=one.where, why=one.text)
+    if found.obstacles:
+        log.warning("rehearsed", tried=found.tried, obstacles=len(found.obstacles), notes=len(found.notes))
+    else:
+        log.info("rehearsed", tried=found.tried, notes=len(found.notes))
 
 
 def settle_memory() -> None:
@@ -263,4 +285,4 @@ def run(settings: Settings) -> int:
     return 0
 
 
-__all__ = ["App", "Reloaded", "Store", "bare_context", "build_catalog", "run", "serve"]
+__all__ = ["App", "Reloaded", "Store", "bare_context", "build_catalog", "live_context", "run", "serve"]

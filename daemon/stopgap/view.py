@@ -6,7 +6,12 @@ from typing import Any
 from stopgap.incident import Event, Incident, Phase, lease_end
 from stopgap.journal import Stored
 from stopgap.ledger import Brake
+from stopgap.rehearsal import Rehearsal
 from stopgap.rule import Rule
+from stopgap.trials import Note, Obstacle
+
+MOST = 1000  # obstacles, and notes, of a rehearsal in one answer
+MOST_IN_BRIEF = 50
 
 
 def instant(at: datetime | None) -> str | None:
@@ -117,3 +122,33 @@ def rule(of: Rule) -> dict[str, Any]:
         "hold_seconds": of.limits.hold.total_seconds(),
         "max_hold_seconds": of.limits.max_hold.total_seconds(),
     }
+
+
+def rehearsal(of: Rehearsal, user: str) -> dict[str, Any]:
+    """Show all that came of a rehearsal, and as whom it was tried; the counts tell of what is left out."""
+    return {
+        "at": instant(of.at),
+        "user": user,
+        "rules": of.rules,
+        "tried": of.tried,
+        "obstacle_count": len(of.obstacles),
+        "note_count": len(of.notes),
+        "obstacles": [_place(one) | {"text": one.text} for one in of.obstacles[:MOST]],
+        "notes": [_place(one) | {"text": one.text} for one in of.notes[:MOST]],
+    }
+
+
+def rehearsed(of: Rehearsal, *, whole: bool) -> dict[str, Any]:
+    """Show in brief what is in the way; the words hold addresses and paths, and are there only if `whole`."""
+    return {
+        "at": instant(of.at),
+        "tried": of.tried,
+        "obstacle_count": len(of.obstacles),
+        "obstacles": [
+            _place(one) | ({"text": one.text} if whole else {}) for one in of.obstacles[:MOST_IN_BRIEF]
+        ],
+    }
+
+
+def _place(of: Obstacle | Note) -> dict[str, str]:
+    return {"rule": of.rule, "where": of.where}

@@ -6,7 +6,7 @@ timelines hold label values, addresses and names.
 
 from aiohttp import web
 
-from stopgap.api import brakes, incidents, status
+from stopgap.api import brakes, incidents, rehearsal, status
 from stopgap.api.desk import DESK, Desk, Reloaded
 from stopgap.api.gate import border, gate
 
@@ -18,4 +18,4 @@ def mount(app: web.Application, desk: Desk) -> None:
     app[DESK] = desk
     app.middlewares.append(border)
     app.middlewares.append(gate(desk))
-    app.add_routes([*status.ROUTES, *incidents.ROUTES, *brakes.ROUTES])
+    app.add_routes([*status.ROUTES, *incidents.ROUTES, *brakes.ROUTES, *rehearsal.ROUTES])

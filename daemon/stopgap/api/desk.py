@@ -12,6 +12,7 @@ from stopgap.credential import Credential
 from stopgap.incident import Incident
 from stopgap.journal import Journal
 from stopgap.ledger import Brake, BrakeScope
+from stopgap.rehearsal import Rehearsal
 from stopgap.rule import Rule
 from stopgap.rulebook import Rulebook
 
@@ -72,6 +73,19 @@ class Orders(Protocol):
         ...
 
 
+class Rehearser(Protocol):
+    """Who tries what the rules may need, before an alert needs it."""
+
+    @property
+    def last(self) -> Rehearsal | None:
+        """What came of it for the rules in force; None while it is not done."""
+        ...
+
+    async def now(self) -> Rehearsal | None:
+        """Try everything once more; None when the daemon is ending."""
+        ...
+
+
 class Reloaded(Protocol):
     """What a reload came to."""
 
@@ -100,6 +114,7 @@ class Desk:
     metrics: Callable[[], bytes]
     reload: Callable[[], Awaitable[Reloaded]]
     ready: Callable[[], Mapping[str, str]]
+    rehearser: Rehearser
     login_refused: Callable[[], None]
     hosts: frozenset[str] = field(default_factory=frozenset)
 

@@ -37,12 +37,13 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Unmoved)
 
 
 class Client:
-    """One daemon at one URL."""
+    """One daemon at one URL, which is given `timeout` seconds for an answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         if not url.startswith(("http://", "https://")):
             fail(f"--url must begin with http:// or https://, got {clean(url)}", WRONG_USAGE)
         self._url = url.rstrip("/")
+        self._timeout = timeout
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """Ask for something."""
@@ -67,7 +68,7 @@ class Client:
             sent, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         request = urllib.request.Request(url, sent, headers, method=method)  # noqa: S310 - the scheme was checked
         try:
-            with _OPENER.open(request, timeout=TIMEOUT) as answer:
+            with _OPENER.open(request, timeout=self._timeout) as answer:
                 return json.loads(answer.read(LARGEST))
         except urllib.error.HTTPError as error:
             with error:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stopgap.cli.client import URL, Url
 from stopgap.cli.daemon import Vars, VarsFiles, settings
 from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, fail, show_json, wrapped
 
 if TYPE_CHECKING:
+    from stopgap.catalog import Catalog
+    from stopgap.config import Loaded
     from stopgap.errors import Problem
     from stopgap.settings import Settings
 
@@ -21,41 +24,63 @@ def check(
     ] = None,
     vars_: VarsFiles = None,
     var: Vars = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Try it all, changing nothing: by the daemon, or PATHs here.")
+    ] = False,
+    url: Url = URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say everything that is wrong with the rules: file, line, column, key and cure."""
+    from stopgap.cli import live as trying
+
+    if live and not paths:
+        if vars_ or var:
+            fail("--vars and --var go with PATHs: the running daemon has its own", WRONG_USAGE)
+        trying.by_daemon(url, as_json=as_json)
+        return
+    from stopgap.app import bare_context, build_catalog, live_context
+
+    chosen = settings(vars=vars_, var=var)
+    context = live_context(chosen) if live else bare_context()
+    catalog = build_catalog(context)
+    loaded, problems = _load(paths or [chosen.rules], chosen, catalog)
+    count = sum(len(each.rules) for each in loaded)
+    good = not any(not problem.warning for problem in problems)
+    if not (live and good and as_json):
+        _tell(count, problems, as_json=as_json)
+    if not good:
+        raise typer.Exit(WRONG_USAGE)
+    if live:
+        trying.here(loaded, context, catalog, as_json=as_json)
+
+
+def _tell(count: int, problems: "list[Problem]", *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    count, problems = _load(paths, settings(vars=vars_, var=var))
-    errors = [problem for problem in problems if not problem.warning]
     if as_json:
         show_json({"rules": count, "problems": [asdict(problem) for problem in problems]})
-    else:
-        for problem in problems:
-            typer.echo(clean(problem))
-        warnings = len(problems) - len(errors)
-        typer.echo(f"{count} rules, {len(errors)} problems, {warnings} warnings")
-    if errors:
-        raise typer.Exit(WRONG_USAGE)
+        return
+    for problem in problems:
+        typer.echo(clean(problem))
+    errors = sum(not problem.warning for problem in problems)
+    typer.echo(f"{count} rules, {errors} problems, {len(problems) - errors} warnings")
 
 
-def _load(paths: list[Path] | None, chosen: "Settings") -> "tuple[int, list[Problem]]":
-    """Return how many rules are good, and everything that is wrong."""
-    from stopgap.app import bare_context, build_catalog
-    from stopgap.config import load
+def _load(paths: list[Path], chosen: "Settings", catalog: "Catalog") -> "tuple[list[Loaded], list[Problem]]":
+    """Return what is good, and everything that is wrong."""
+    from stopgap.config import Loaded, load
     from stopgap.errors import ConfigError, Problem
 
-    count, problems = 0, list[Problem]()
-    catalog = build_catalog(bare_context())
-    for path in paths or [chosen.rules]:
+    good, problems = list[Loaded](), list[Problem]()
+    for path in paths:
         try:
             loaded = load(path, catalog, vars=chosen.all_vars(), environ=os.environ)
         except ConfigError as error:
             problems += error.problems
         else:
-            count += len(loaded.rules)
+            good.append(loaded)
             problems += loaded.warnings
-    return count, problems
+    return good, problems
 
 
 def actions(
