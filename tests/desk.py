@@ -93,6 +93,8 @@ class FakeJournal:
 
 @dataclass
 class FakeEngine:
+    stormy = False
+
     journal: FakeJournal = field(default_factory=FakeJournal)
     incidents: dict = field(default_factory=lambda: {i: fold(i, TIMELINES[i]) for i in (HELD, OPEN)})
     brakes: tuple = ()
@@ -116,6 +118,8 @@ class FakeOrders:
     given: list = field(default_factory=list)
 
     def _give(self, identifier, *order):
+        if identifier == CLOSED:
+            raise NotPossible("it is closed: self_resolved")
         if identifier not in self.engine.incidents:
             raise NoSuchIncident(f"no live incident {identifier}")
         self.given.append((identifier, *order))
@@ -124,6 +128,12 @@ class FakeOrders:
         self._give(identifier, "ack", by, why)
         state = self.engine.incidents[identifier]
         self.engine.incidents[identifier] = replace(state, acknowledged_by=by)
+
+    async def approve(self, identifier, by, why="", request=None):
+        self._give(identifier, "approve", by, why, request)
+
+    async def deny(self, identifier, by, why, request=None):
+        self._give(identifier, "deny", by, why, request)
 
     async def revert(self, identifier, by, why):
         if identifier == OPEN:

@@ -7,14 +7,17 @@ A flag outranks the environment, the environment outranks the defaults. A secret
 import ipaddress
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stopgap.config import read_vars
+from stopgap.duration import Duration
 from stopgap.errors import ConfigError, Problem
 from stopgap.rule import Mode
 
@@ -65,8 +68,14 @@ class Settings(BaseSettings):
     alertmanager: Annotated[tuple[str, ...], Listed] = Field(
         (), description="URLs of Alertmanagers (not asked yet)."
     )
+    external_url: str | None = Field(
+        None, description="URL under which people reach this daemon; messages then carry links that approve."
+    )
     receiver: str | None = Field(None, description="Our receiver's name in Alertmanager (not used yet).")
     mode: Mode = Field(Mode.AUTO, description="Upper bound of what rules may do: auto, approve or shadow.")
+    probation: Duration = Field(
+        timedelta(), description="How long a rule that was never loaded before is held in shadow."
+    )
     vars: Annotated[tuple[Path, ...], Listed] = Field(
         (), description="YAML files with vars that outrank the packs'."
     )
@@ -116,6 +125,22 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("write a URL such as http://127.0.0.1:9090")
         return value
+
+    @field_validator("external_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value)
+            sound = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:
+            sound = False
+        if not sound or not value.isascii() or re.search(r"[?#@\s]", value):
+            raise ValueError(
+                "write a URL such as https://stopgap.example.com, without user, query and fragment"
+            )
+        return value.rstrip("/")
 
     @field_validator("webhook_token", "control_token")
     @classmethod

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from stopgap.incident import Event, Incident, Phase, lease_end
+from stopgap.approval import pending
+from stopgap.incident import Answer, Event, Incident, Phase, lease_end
 from stopgap.journal import Stored
 from stopgap.ledger import Brake
 from stopgap.rehearsal import Rehearsal
@@ -40,7 +41,23 @@ def brief(state: Incident, rule: Rule | None = None) -> dict[str, Any]:
         "handed_over": state.handed_over,
         "acknowledged_by": state.acknowledged_by or None,
         "lease_until": instant(end),
+        "approval": _approval(state),
         "held": [] if state.phase is Phase.CLOSED and state.outcome != "kept" else _held(state),
+    }
+
+
+def _approval(state: Incident) -> dict[str, Any] | None:
+    """Show the request that waits for an answer, or the answer while the rung has not begun."""
+    asked = state.approval
+    if asked is None or (asked.answer is Answer.PENDING and pending(state) is None):
+        return None
+    return {
+        "request": asked.request,
+        "rung": asked.rung,
+        "until": instant(asked.until),
+        "answer": asked.answer.value,
+        "by": asked.by or None,
+        "why": asked.why or None,
     }
 
 
@@ -89,6 +106,7 @@ def stored(row: Stored) -> dict[str, Any]:
         "handed_over": None,
         "acknowledged_by": None,
         "lease_until": None,
+        "approval": None,
         "held": [],
     }
 

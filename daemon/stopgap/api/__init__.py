@@ -1,12 +1,12 @@
 """API: what people, their tools and Prometheus ask over HTTP (DESIGN 8). `mount` puts it into an application.
 
 `/metrics` and `/-/…` but the reload are open, because they tell numbers only. Everything else needs the control token, reading too:
-timelines hold label values, addresses and names.
+timelines hold label values, addresses and names. The pages of `/approve/` are for whoever holds a signed link to one of them.
 """
 
 from aiohttp import web
 
-from stopgap.api import brakes, incidents, rehearsal, status
+from stopgap.api import approve, brakes, incidents, rehearsal, status
 from stopgap.api.desk import DESK, Desk, Reloaded
 from stopgap.api.gate import border, gate
 
@@ -19,3 +19,5 @@ def mount(app: web.Application, desk: Desk) -> None:
     app.middlewares.append(border)
     app.middlewares.append(gate(desk))
     app.add_routes([*status.ROUTES, *incidents.ROUTES, *brakes.ROUTES, *rehearsal.ROUTES])
+    if desk.links is not None:
+        app.add_routes(approve.ROUTES)

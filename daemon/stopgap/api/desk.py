@@ -12,6 +12,7 @@ from stopgap.credential import Credential
 from stopgap.incident import Incident
 from stopgap.journal import Journal
 from stopgap.ledger import Brake, BrakeScope
+from stopgap.link import Links
 from stopgap.rehearsal import Rehearsal
 from stopgap.rule import Rule
 from stopgap.rulebook import Rulebook
@@ -60,6 +61,14 @@ class Orders(Protocol):
         """Say that a person has seen it."""
         ...
 
+    async def approve(self, identifier: str, by: str, why: str = "", request: int | None = None) -> None:
+        """Say yes to the pending request, to that of this number only."""
+        ...
+
+    async def deny(self, identifier: str, by: str, why: str, request: int | None = None) -> None:
+        """Say no to it."""
+        ...
+
     async def revert(self, identifier: str, by: str, why: str) -> None:
         """Take everything back now."""
         ...
@@ -104,7 +113,8 @@ class Reloaded(Protocol):
 class Desk:
     """Everything behind the API. `ready` maps each check to what is wrong with it, or to an empty text.
 
-    `hosts` are the names under which control may be asked, beside localhost and addresses (DNS rebinding).
+    `hosts` are the names under which control may be asked, beside localhost and addresses (DNS rebinding). With `links`, whoever
+    holds a signed link may answer the request for which it was sent.
     """
 
     engine: Engine
@@ -117,6 +127,7 @@ class Desk:
     rehearser: Rehearser
     login_refused: Callable[[], None]
     hosts: frozenset[str] = field(default_factory=frozenset)
+    links: Links | None = None
 
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

@@ -14,6 +14,7 @@ from stopgap.api.problem import Problem
 from stopgap.body import BodyRefused
 from stopgap.errors import StoreError
 from stopgap.incident import Event, EventKind as K
+from stopgap.link import PREFIX
 from stopgap.orders import NoSuchIncident, NotPossible
 from stopgap.seldom import Seldom
 
@@ -48,11 +49,16 @@ def _problem(request: web.Request, error: Exception) -> Problem:  # noqa: PLR091
             allow = error.headers.get(hdrs.ALLOW)
             return Problem(error.status, error.reason, headers={str(hdrs.ALLOW): allow} if allow else None)
         case StoreError():
-            log.warning("store_unavailable", path=request.path, why=str(error))
+            log.warning("store_unavailable", path=_place(request), why=str(error))
             return Problem(503, "the store does not answer")
         case _:
-            log.error("api_fault", path=request.path, exc_info=error)
+            log.error("api_fault", path=_place(request), exc_info=error)
             return Problem(500, "a fault of ours; the log has it")
+
+
+def _place(request: web.Request) -> str:
+    """Return the path for the log; that of a signed link is a credential."""
+    return f"{PREFIX}…" if request.path.startswith(PREFIX) else request.path
 
 
 def gate(desk: Desk) -> Middleware:

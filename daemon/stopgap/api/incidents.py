@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stopgap import view
 from stopgap.api.desk import DESK, Desk
 from stopgap.api.problem import Problem, reply
-from stopgap.api.said import Ack, Close, Extend, Revert, query, read
+from stopgap.api.said import Ack, Approve, Close, Deny, Extend, Revert, query, read
 from stopgap.incident import Incident, Phase
 from stopgap.journal import CONTROL
 from stopgap.orders import NoSuchIncident
@@ -78,6 +78,16 @@ async def _ack(desk: Desk, request: web.Request, identifier: str) -> None:
     await desk.orders.acknowledge(identifier, said.by, said.why)
 
 
+async def _approve(desk: Desk, request: web.Request, identifier: str) -> None:
+    said = await read(request, Approve)
+    await desk.orders.approve(identifier, said.by, said.why, said.request)
+
+
+async def _deny(desk: Desk, request: web.Request, identifier: str) -> None:
+    said = await read(request, Deny)
+    await desk.orders.deny(identifier, said.by, said.why, said.request)
+
+
 async def _revert(desk: Desk, request: web.Request, identifier: str) -> None:
     said = await read(request, Revert)
     await desk.orders.revert(identifier, said.by, said.why)
@@ -95,6 +105,8 @@ async def _close(desk: Desk, request: web.Request, identifier: str) -> None:
 
 ORDERS: dict[str, Callable[[Desk, web.Request, str], Awaitable[None]]] = {
     "ack": _ack,
+    "approve": _approve,
+    "deny": _deny,
     "revert": _revert,
     "extend": _extend,
     "close": _close,

@@ -32,6 +32,19 @@ class Ack(Said):
     why: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
+class Approve(Ack):
+    """Body of `approve`; `request` is the number of the request that was looked at."""
+
+    request: Annotated[int | None, Field(ge=1)] = None
+
+
+class Deny(Said):
+    """Body of `deny`."""
+
+    why: Why
+    request: Annotated[int | None, Field(ge=1)] = None
+
+
 class Revert(Said):
     """Body of `revert`."""
 
