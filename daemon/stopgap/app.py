@@ -27,17 +27,19 @@ from stopgap.config import Loaded, build_rule, load
 from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
-from stopgap.engine import Engine
+from stopgap.engine import Engine, Terms
 from stopgap.errors import ConfigError, StopgapError, StoreError
+from stopgap.headroom import Headroom
 from stopgap.heartbeat import heartbeat
 from stopgap.incident import Event, EventKind as K
-from stopgap.metrics import Metrics
+from stopgap.link import Links
+from stopgap.metrics import Metrics, few
 from stopgap.orders import Orders
 from stopgap.prometheus import Prometheus
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
-from stopgap.tell import Teller
+from stopgap.tell import Teller, no_link
 from stopgap.webhook import Limits, Webhook
 
 log = structlog.get_logger(__name__)
@@ -49,7 +51,7 @@ SHUTDOWN = 5.0  # seconds that open connections are given at the end
 
 def build_catalog(context: Context) -> Catalog:
     """Make all actions and probes."""
-    return Catalog(actions.build(context), probes.build(context))
+    return Catalog(actions.build(context), probes.build(context), context.prometheus.number)
 
 
 def bare_context() -> Context:
@@ -93,9 +95,10 @@ class App:
         self.store = await open_store(self.settings.data, self.clock)
         self._stack.push_async_callback(self.store.close)
         self.metrics = self._metrics(loaded)
-        self.engine = Engine(
-            self.store, self.catalog, self.clock, loaded.rulebook, self._rebuild, self.settings.mode
-        )
+        self.headroom = Headroom(self.store, self.clock)
+        await self.headroom.use(few(loaded.rules))
+        terms = Terms(self.settings.mode, self.settings.probation)
+        self.engine = Engine(self.store, self.catalog, self.clock, loaded.rulebook, self._rebuild, terms)
         self._observe()
         await self.engine.start()
         self._stack.push_async_callback(self.engine.stop)
@@ -137,6 +140,7 @@ class App:
                 return Reloaded(len(self.engine.rulebook.rules), problems)
             try:
                 await self.engine.use(loaded.rulebook)
+                await self.headroom.use(few(loaded.rules))
             except StoreError:
                 self.metrics.load_failed()
                 raise
@@ -165,10 +169,12 @@ class App:
         return metrics
 
     def _observe(self) -> None:
-        self.metrics.watch(self.engine, lambda: self.store.queue_length)
-        self.engine.on_asked = self.metrics.asked
-        teller = Teller(self.store, self.context.contacts, self.clock, self.engine.rule_of)
-        for observer in (logs.observe, self.metrics.observe, teller.observe):
+        self.metrics.watch(self.engine, lambda: self.store.queue_length, self.headroom.left)
+        self.engine.performer.asker.on_asked = self.metrics.asked
+        self.links = Links(self._token(), self.settings.external_url) if self.settings.external_url else None
+        link = self.links.url if self.links is not None else no_link
+        teller = Teller(self.store, self.context.contacts, self.clock, self.engine.rule_of, link)
+        for observer in (logs.observe, self.metrics.observe, self.headroom.observe, teller.observe):
             self.engine.subscribe(observer)
         teller.start()
         self._stack.push_async_callback(teller.stop)
@@ -180,7 +186,7 @@ class App:
         return api.Desk(
             engine=self.engine,
             orders=Orders(self.engine, self.clock),
-            token=Credential(settings.control_token or token_in(settings.data)),
+            token=Credential(self._token()),
             clock=self.clock,
             metrics=self.metrics.render,
             reload=self.reload,
@@ -188,7 +194,11 @@ class App:
             rehearser=self.rehearser,
             login_refused=self.metrics.login_refused,
             hosts=frozenset(settings.hosts),
+            links=self.links,
         )
+
+    def _token(self) -> SecretStr:
+        return self.settings.control_token or token_in(self.settings.data)
 
     def _ready(self) -> dict[str, str]:
         return {

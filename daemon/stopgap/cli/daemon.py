@@ -38,6 +38,9 @@ def serve(
     alertmanager: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Alertmanager; repeatable.")
     ] = None,
+    external_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where people reach this daemon: links that approve.")
+    ] = None,
     receiver: Annotated[str | None, typer.Option(help="Our receiver's name in Alertmanager.")] = None,
     mode: Annotated[str | None, typer.Option(help="Upper bound: auto, approve or shadow.")] = None,
     probation: Annotated[
@@ -50,7 +53,9 @@ def serve(
     """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
     given["probation"] = probation
-    chosen = settings(**given, alertmanager=alertmanager, receiver=receiver, vars=vars_, var=var)
+    chosen = settings(
+        **given, alertmanager=alertmanager, external_url=external_url, receiver=receiver, vars=vars_, var=var
+    )
     from stopgap.app import run
 
     raise typer.Exit(run(chosen))
