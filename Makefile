@@ -11,7 +11,7 @@ ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident ledger \
-  guard plan rulebook facts transitions moves asking trials decide journal approval steps closing opening timers marks perform \
+  guard plan rulebook facts transitions moves asking trials decide journal approval steps outlook closing opening timers marks perform \
   engine orders rehearsal
 comma := ,
 empty :=

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from stopgap.asking import VERIFY_EVERY, Asked, lease_move, probes_of, proof_at, recovery_due
-from stopgap.guard import Reason, storm_text
+from stopgap.guard import WAITS, Reason, Refusal, storm_text
 from stopgap.incident import (
     Answer,
     Cause,
@@ -40,7 +40,7 @@ from stopgap.moves import (
     soonest,
 )
 from stopgap.probe import Verdict
-from stopgap.rule import Mode, OnFailure, Rule, StepSpec, bounded
+from stopgap.rule import OnFailure, Rule, RungSpec, StepSpec
 from stopgap.transitions import forward
 
 LOST_AFTER = 3  # unhealthy rechecks in a row
@@ -106,11 +106,26 @@ def _begin(case: Case) -> Move:
     if storm is not None:
         text = storm_text(case.rule.limits, storm, case.now)
         return Wait(storm.until) if state.reason == Reason.STORM else refuse(Reason.STORM, text)
-    if case.rung.once and case.rung.name in state.used:
-        text = f"{case.rung.name} has run already in this chain of flaps, and runs once"
-        return record(K.RUNG_SKIPPED, rung=state.rung, reason=Reason.ONCE_USED, text=text)
-    mode = bounded(bounded(Mode(state.mode), case.rule.mode), case.at.bound)
-    return soon(case, case.at.retry_at, Start(state.rung, mode))
+    used = once_used(state, case.rung)
+    if used is not None:
+        return record(K.RUNG_SKIPPED, rung=state.rung, reason=used.reason, text=used.text)
+    return soon(case, _again_at(case), Start(state.rung, case.mode))
+
+
+def _again_at(case: Case) -> datetime | None:
+    """Return when to ask the guards again: at once where what they said last is not what is on record any more.
+
+    Meanwhile a brake or a storm had the word, or the incident went on; the instant belongs to a question of before.
+    """
+    reason = case.state.reason
+    return case.at.retry_at if reason in WAITS and reason != Reason.STORM else None
+
+
+def once_used(state: Incident, spec: RungSpec) -> Refusal | None:
+    """Refuse a rung that runs once, and has."""
+    if not spec.once or spec.name not in state.used:
+        return None
+    return Refusal(Reason.ONCE_USED, f"{spec.name} has run already in this chain of flaps, and runs once")
 
 
 def _exhausted(case: Case) -> str:
@@ -216,7 +231,7 @@ def _after_failure(case: Case) -> Move:
 
 
 def _take_back(case: Case, move: TakeBack) -> Move:
-    return braked(case) if case.at.brake is not None else soon(case, case.at.retry_at, move)
+    return braked(case) if case.at.brake is not None else soon(case, _again_at(case), move)
 
 
 # --- verifying: did it help? ---

@@ -41,5 +41,13 @@ def print_duration(duration: timedelta) -> str:
     return out
 
 
+def span(duration: timedelta) -> str:
+    """Write a duration for people: in whole seconds, from ten minutes on in whole minutes."""
+    seconds = max(round(duration.total_seconds()), 0)
+    if seconds >= 600:  # noqa: PLR2004 - ten minutes
+        seconds -= seconds % 60
+    return print_duration(timedelta(seconds=seconds)) if seconds else "0s"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(print_duration)]
 """A pydantic field type for durations."""

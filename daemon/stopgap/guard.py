@@ -6,11 +6,11 @@ writer's batch, and to whoever asks why nothing is done.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from stopgap.duration import print_duration
+from stopgap.duration import print_duration, span
 from stopgap.incident import TARGET_LOCK
 from stopgap.ledger import Ledger
 from stopgap.rate import Rate
@@ -170,7 +170,7 @@ def _window(request: Request, _: Ledger, now: datetime) -> Said:
     changes = next_change((*windows.allow, *windows.deny), now)
     opens_at = next((at for at in changes if not _denied(request, at)), None)
     again = (
-        f", next at {opens_at:%a %H:%M}Z in {_span(opens_at - now)}" if opens_at else ", never within a week"
+        f", next at {opens_at:%a %H:%M}Z in {span(opens_at - now)}" if opens_at else ", never within a week"
     )
     return Refusal(Reason.OUTSIDE_WINDOW, f"{denied}{again}", opens_at)
 
@@ -194,10 +194,10 @@ def _storm(request: Request, _: Ledger, now: datetime) -> Said:
 
 def storm_text(limits: Limits, storm: Storm, now: datetime) -> str:
     """Say how bad a storm is, and when it passes if nothing more comes."""
-    window, lifts = print_duration(limits.storm.window), _span(storm.until - now)
+    window, lifts = print_duration(limits.storm.window), span(storm.until - now)
     return (
         f"{storm.targets} targets in {window} (more than {limits.storm.targets} are a storm), "
-        f"since {_span(now - storm.since)}, over in {lifts} at the earliest"
+        f"since {span(now - storm.since)}, over in {lifts} at the earliest"
     )
 
 
@@ -220,7 +220,7 @@ def _circuit(request: Request, ledger: Ledger, now: datetime) -> Said:
         if last.at - oldest.at <= window and over_at > now:
             text = (
                 f"{len(ledger.failures)} incidents on {request.target} did not hold (open from {bound}), the last {last.incident} "
-                f"{_span(now - last.at)} ago: acknowledge this one to let it try, else closed in {_span(over_at - now)}"
+                f"{span(now - last.at)} ago: acknowledge this one to let it try, else closed in {span(over_at - now)}"
             )
             return Refusal(Reason.CIRCUIT_OPEN, text, over_at)
     return f"{len(ledger.failures)} did not hold, open from {bound}"
@@ -233,10 +233,10 @@ def _cooldown(request: Request, ledger: Ledger, now: datetime) -> Said:
     if ledger.acted_at is None:
         return f"{length}, has not acted before"
     over_at = ledger.acted_at + request.limits.cooldown
-    ago = _span(now - ledger.acted_at)
+    ago = span(now - ledger.acted_at)
     if over_at <= now:
         return f"{length}, acted {ago} ago"
-    text = f"acted {ago} ago, cooldown {length}, over in {_span(over_at - now)}"
+    text = f"acted {ago} ago, cooldown {length}, over in {span(over_at - now)}"
     return Refusal(Reason.COOLDOWN, text, over_at)
 
 
@@ -260,7 +260,7 @@ def _budget(
     if not used or budget.count == 0:
         return Refusal(reason, text)
     free_at = used[min(budget.count, len(used)) - 1] + budget.window
-    return Refusal(reason, f"{text}, next free in {_span(free_at - now)}", free_at)
+    return Refusal(reason, f"{text}, next free in {span(free_at - now)}", free_at)
 
 
 def _blast_radius(request: Request, ledger: Ledger, _: datetime) -> Said:
@@ -289,14 +289,6 @@ def _resource_held(request: Request, ledger: Ledger, _: datetime) -> Said:
             return Refusal(Reason.RESOURCE_HELD, f"{holder} holds {resource}")
     wanted = sum(1 for resource in request.take if not resource.startswith(TARGET_LOCK))
     return f"nobody holds one of {wanted}" if wanted else "wants none"
-
-
-def _span(duration: timedelta) -> str:
-    """Write a duration in whole seconds; from ten minutes on, in whole minutes."""
-    seconds = max(round(duration.total_seconds()), 0)
-    if seconds >= 600:  # noqa: PLR2004 - ten minutes
-        seconds -= seconds % 60
-    return print_duration(timedelta(seconds=seconds)) if seconds else "0s"
 
 
 GuardCheck = Callable[[Request, Ledger, datetime], Said]

@@ -8,7 +8,7 @@ from typing import Any
 from stopgap.guard import Reason
 from stopgap.incident import Cause, EventKind as K, Incident, Ref
 from stopgap.ledger import Brake
-from stopgap.rule import Mode, Rule, RungSpec
+from stopgap.rule import Mode, Rule, RungSpec, bounded
 from stopgap.storm import Storm
 
 
@@ -103,6 +103,11 @@ class Case:
     def rung(self) -> RungSpec:
         """Return the rung at which the ladder stands."""
         return self.rule.ladder[self.state.rung]
+
+    @property
+    def mode(self) -> Mode:
+        """Return how far it may go: the most careful of what it opened with, its rule's mode and the daemon's."""
+        return bounded(bounded(Mode(self.state.mode), self.rule.mode), self.at.bound)
 
     @property
     def hold(self) -> timedelta:

@@ -1,11 +1,12 @@
 """Petition: the request with which an incident asks to start a rung, and what its approval is bound to. Pure."""
 
 import hashlib
+from datetime import datetime
 
 import orjson
 
 from stopgap.action import Json
-from stopgap.guard import Extent, Request
+from stopgap.guard import Extent, Reason, Refusal, Request
 from stopgap.incident import TARGET_LOCK, Answer, Incident
 from stopgap.moves import Circumstances
 from stopgap.plan import Plan
@@ -56,6 +57,15 @@ def population(rule: Rule, rulebook: Rulebook) -> tuple[str, ...]:
 def asks_for_approval(rule: Rule, rung: int, mode: Mode) -> bool:
     """Tell whether a person must say yes before the rung starts."""
     return mode is Mode.APPROVE or rule.ladder[rung].approval is not None
+
+
+def awaited(rule: Rule, rung: int, now: datetime) -> Refusal:
+    """Return who asks that a person says yes, the rung or the mode, and until when an answer counts."""
+    spec = rule.ladder[rung].approval
+    until = now + (spec or rule.limits.approval)
+    if spec is not None:
+        return Refusal(Reason.APPROVAL_PENDING, "the rung asks for an approval", until)
+    return Refusal(Reason.MODE_APPROVE, "the mode asks for an approval", until)
 
 
 def approved(state: Incident, at: Circumstances) -> bool:

@@ -8,12 +8,13 @@ from stopgap.errors import StoreError
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind as K, Incident
 from stopgap.moves import Circumstances, Start
+from stopgap.outlook import because, outlook
 from stopgap.petition import asks_for_approval
 from stopgap.plan import Plan, question, words
 from stopgap.planner import Planner
 from stopgap.recorder import Recorder
 from stopgap.rule import Mode, Rule
-from stopgap.starting import Starter, unmet
+from stopgap.starting import Starter
 
 
 class Shadow:
@@ -36,9 +37,9 @@ class Shadow:
             ladder.append(told)
             if chosen is None and planned is not None:
                 chosen = rung, planned
-        because = _because(rule, at)
+        why = because(state, rule, at)
         if chosen is None:
-            await self._recorder.append(state, self._event(ladder, rung=move.rung, because=because))
+            await self._recorder.append(state, self._event(ladder, rung=move.rung, because=why))
             return
         rung, planned = chosen
         request = await self._starter.request(state, rule, planned, Mode.SHADOW, at)
@@ -49,7 +50,7 @@ class Shadow:
             "name": rule.ladder[rung].name,
             "steps": [words(step) for step in planned.steps],
             "probes": {f"verify/{i}": f"{f.verdict}: {f.why}" for i, f in enumerate(findings)},
-            "because": because,
+            "because": why,
         }
         if refusal is None:
             answer = await self._recorder.put(state, self._event(ladder, **more), request=request)
@@ -67,28 +68,18 @@ class Shadow:
 
     async def _rung(self, state: Incident, rule: Rule, rung: int) -> tuple[dict[str, Any], Plan | None]:
         """Say what one rung would do, and return its plan if it would be tried."""
-        spec = rule.ladder[rung]
-        told: dict[str, Any] = {"rung": rung, "name": spec.name}
-        planned = self._planner.plan(state, rule, rung)
-        if isinstance(planned, Refusal):
-            return told | {"skipped": f"{planned.reason}: {planned.text}"}, None
-        told["steps"] = [words(step) for step in planned.steps]
-        told["verify"] = [question(probe) for probe in planned.verify]
-        findings = await self._asker.ask(planned.only_if)
-        reason = unmet(findings)
-        if findings:
-            told["only_if"] = [f"{found.verdict}: {found.why}" for found in findings]
+        seen = await outlook(self._planner, self._asker, state, rule, rung)
+        told: dict[str, Any] = {"rung": rung, "name": seen.spec.name}
+        if seen.planned is not None:
+            told["steps"] = [words(step) for step in seen.planned.steps]
+            told["verify"] = [question(probe) for probe in seen.planned.verify]
+        if seen.findings:
+            told["only_if"] = [f"{found.verdict}: {found.why}" for found in seen.findings]
         if asks_for_approval(rule, rung, rule.mode):
             told["approval"] = "a person must approve"
-        if spec.once and spec.name in state.used:
-            reason = Reason.ONCE_USED
-        return (told | {"skipped": str(reason)}, None) if reason else (told, planned)
+        if seen.refusal is None:
+            return told, seen.planned
+        return told | {"skipped": f"{seen.refusal.reason}: {seen.refusal.text}"}, None
 
     def _event(self, ladder: list[dict[str, Any]], **detail: Any) -> Event:
         return self._recorder.event(K.SHADOW_PLANNED, **detail, ladder=ladder)
-
-
-def _because(rule: Rule, at: Circumstances) -> str:
-    if rule.mode is Mode.SHADOW:
-        return "the rule's mode"
-    return "the daemon's --mode" if at.bound is Mode.SHADOW else "the rule is on probation"

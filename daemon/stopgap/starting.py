@@ -7,7 +7,7 @@ that commit; the engine sends them in the order of severity and age, so that wha
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from stopgap.asker import Asker
 from stopgap.clock import Clock
@@ -17,10 +17,10 @@ from stopgap.incident import Event, EventKind as K, Incident, Ref, Role
 from stopgap.journal import Journal
 from stopgap.ledger import Ledger
 from stopgap.moves import Circumstances, Record, Start, record
-from stopgap.petition import approved, asks_for_approval, digest_of, petition
+from stopgap.outlook import unmet
+from stopgap.petition import approved, asks_for_approval, awaited, digest_of, petition
 from stopgap.plan import Plan, question, words
 from stopgap.planner import Planner
-from stopgap.probe import Finding, Verdict
 from stopgap.recorder import Recorder
 from stopgap.rule import Mode, Rule
 from stopgap.steps import Act, Begun, Steps
@@ -109,8 +109,7 @@ class Starter:
             try:
                 ledger = await self.ledger(request)
             except StoreError as error:
-                text = f"the guards cannot be asked: {error}"
-                return Refusal(Reason.STORE_UNAVAILABLE, text, now + AGAIN_SOON)
+                return unasked(error, now)
             refusal = check(request, ledger, now)
             if refusal is None:
                 self._starting[request.incident] = request.rule
@@ -154,11 +153,10 @@ class Starter:
             )
             for i, (probe, found) in enumerate(zip(probes, findings, strict=True))
         )
-        reason = unmet(findings)
-        if reason is None:
+        refusal = unmet(findings)
+        if refusal is None:
             return answers
-        said = [f"{found.verdict}: {found.why}" for found in findings if found.verdict is not Verdict.HEALTHY]
-        skipped = _skip(attempt, reason, "; ".join(said))
+        skipped = _skip(attempt, refusal.reason, refusal.text)
         return Record((*((answer.kind, answer.detail) for answer in answers), *skipped.events))
 
     def _opening(self, attempt: Attempt) -> tuple[Event, ...]:
@@ -199,28 +197,23 @@ class Starter:
         return False
 
     def _asking(self, attempt: Attempt) -> Event:
-        rule, planned = attempt.rule, attempt.planned
-        spec = rule.ladder[attempt.rung]
-        timeout = spec.approval or rule.limits.approval
-        by_rung = spec.approval is not None
+        rule, planned, now = attempt.rule, attempt.planned, self._clock.now()
+        asked = awaited(rule, attempt.rung, now)
         return self._recorder.event(
             K.APPROVAL_REQUESTED,
             rung=attempt.rung,
-            name=spec.name,
-            until=(self._clock.now() + timeout).isoformat(),
-            reason=Reason.APPROVAL_PENDING if by_rung else Reason.MODE_APPROVE,
-            text="the rung asks for an approval" if by_rung else "the mode asks for an approval",
+            name=rule.ladder[attempt.rung].name,
+            until=(asked.until or now).isoformat(),
+            reason=asked.reason,
+            text=asked.text,
             steps=[words(step) for step in planned.steps],
             verify=[question(probe) for probe in planned.verify],
         )
 
 
-def unmet(findings: list[Finding]) -> Reason | None:
-    """Return why a rung is skipped: a precondition that fails outweighs one that cannot be known."""
-    verdicts = {found.verdict for found in findings}
-    if Verdict.UNHEALTHY in verdicts:
-        return Reason.PRECONDITION_FAILED
-    return Reason.PRECONDITION_UNKNOWN if Verdict.UNKNOWN in verdicts else None
+def unasked(error: StoreError, now: datetime) -> Refusal:
+    """Refuse because the guards cannot be asked."""
+    return Refusal(Reason.STORE_UNAVAILABLE, f"the guards cannot be asked: {error}", now + AGAIN_SOON)
 
 
 def _unplanned(rung: int, refusal: Refusal) -> Record:

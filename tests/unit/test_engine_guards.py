@@ -282,7 +282,7 @@ async def test_shadow_writes_the_whole_ladder_and_counts_among_shadows_only():
     (planned,) = [e.detail for e in world.journal.timelines[world.incident.id] if e.kind is K.SHADOW_PLANNED]
     assert planned["rung"] == 1
     assert planned["because"] == "the rule's mode"
-    assert planned["ladder"][0]["skipped"] == "precondition_failed"
+    assert planned["ladder"][0]["skipped"] == "precondition_failed: unhealthy: backup is unhealthy"
     assert planned["ladder"][1]["approval"] == "a person must approve"
     assert planned["probes"] == {"verify/0": "healthy: ready is healthy"}
     assert "refusal" not in planned
@@ -304,7 +304,7 @@ async def test_shadow_says_when_no_rung_could_be_tried():
     await world.fire()
     await world.settle()
     (planned,) = [e.detail for e in world.journal.timelines[world.incident.id] if e.kind is K.SHADOW_PLANNED]
-    assert planned["ladder"][0]["skipped"] == "precondition_unknown"
+    assert planned["ladder"][0]["skipped"] == "precondition_unknown: unknown: backup is unknown"
     assert planned["because"] == "the daemon's --mode"
     assert not world.journal.permits
 
