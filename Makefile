@@ -10,9 +10,10 @@ WORKERS ?= 2
 ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident ledger \
-  guard plan rulebook facts transitions moves asking trials decide journal approval steps outlook closing opening timers marks perform \
-  engine orders rehearsal
+PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident \
+  ledger guard plan rulebook facts transitions moves asking trials decide journal approval recorder \
+  closing opening timers marks petition asker planner steps outlook starting shadow perform intake \
+  weather engine orders rehearsal
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))
