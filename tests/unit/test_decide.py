@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from tests.timelines import (
+    BRAKE,
     START,
     Timeline,
     acting,
@@ -24,6 +25,7 @@ from stopgap.guard import Reason
 from stopgap.incident import Cause, EventKind as K, Outcome, Phase, Ref, Role
 from stopgap.moves import Act, Ask, Record, Settle, Start, TakeBack, Wait
 from stopgap.rule import Limits, Mode
+from stopgap.storm import Storm
 
 DO, ACTIVATE = Ref(0, Role.DO, 0), Ref(0, Role.ACTIVATE, 0)
 REVERT, REACTIVATE = Ref(0, Role.REVERT, 0), Ref(0, Role.REACTIVATE, 0)
@@ -38,11 +40,29 @@ def test_a_firing_alert_starts_the_first_rung(phase):
     assert incident(phase).next() == Start(0, Mode.AUTO)
 
 
-@pytest.mark.parametrize("phase", [Phase.OPEN, Phase.WAITING])
-def test_a_refused_request_is_asked_again_at_its_instant_and_not_before(phase):
-    timeline = incident(phase)
+def test_a_refused_request_is_asked_again_at_its_instant_and_not_before():
+    timeline = incident(Phase.WAITING)
     assert timeline.next(retry_at=START + MINUTE) == Wait(START + MINUTE)
     assert timeline.later(60).next(retry_at=START + MINUTE) == Start(0, Mode.AUTO)
+
+
+def test_when_a_brake_is_off_the_guards_are_asked_at_once_whatever_they_said_before_it():
+    timeline = incident(Phase.WAITING).does(brake=BRAKE).does()
+    assert timeline.words[-2:] == ["refused", "brake_released"]
+    assert timeline.next(retry_at=START + MINUTE) == Start(0, Mode.AUTO)
+
+
+def test_when_a_storm_is_over_the_guards_are_asked_at_once_whatever_they_said_before_it():
+    storm = Storm(START, targets=12, until=START + MINUTE)
+    timeline = incident(Phase.WAITING).does(storm=storm)
+    assert timeline.next(storm=storm) == Wait(START + MINUTE)
+    assert timeline.later(60).next(retry_at=START + 9 * MINUTE) == Start(0, Mode.AUTO)
+
+
+def test_what_kept_the_next_rung_from_starting_keeps_nothing_from_being_taken_back():
+    timeline = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
+    timeline.say(K.REFUSED, reason="outside_window").over().does().asked().later(minutes=5).asked()
+    assert timeline.next(retry_at=START + timedelta(hours=9)) == TakeBack(Cause.RECOVERED, (0,))
 
 
 @pytest.mark.parametrize("phase", [Phase.OPEN, Phase.WAITING])

@@ -158,6 +158,7 @@ def test_only_what_is_not_kept_is_taken_back_and_then_it_closes_as_kept():
 
 def test_a_refused_taking_back_is_asked_again_at_its_instant_and_its_probes_meanwhile():
     timeline = incident(Phase.RECOVERING).asked().later(minutes=5).asked()
+    timeline.say(K.REFUSED, reason="target_busy")
     again_at = timeline.now + 2 * MINUTE
     assert timeline.next(retry_at=again_at) == Wait(timeline.now + MINUTE)
     assert timeline.later(60).next(retry_at=again_at) == Ask(("recovered/0",))
@@ -384,6 +385,7 @@ def held_cases() -> dict[str, tuple[Timeline, dict]]:
     kept = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
     approve = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
     until = (START + timedelta(hours=9)).isoformat()
+    kept.say(K.REFUSED, reason="target_busy")
     approve.say(K.APPROVAL_REQUESTED, rung=1, until=until, reason="approval_pending")
     failed = incident(Phase.VERIFYING).say(K.RUNG_FAILED, rung=0)
     stuck = acting(REVERT).step(K.REVERT_FAILED, role="revert", n=1).does()
