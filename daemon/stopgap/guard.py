@@ -81,16 +81,7 @@ SKIPS = frozenset(
 )
 """Refusals of one rung: the next one is tried."""
 
-FREED = frozenset(
-    {
-        Reason.BUDGET_RULE,
-        Reason.BUDGET_GLOBAL,
-        Reason.TARGET_BUSY,
-        Reason.RESOURCE_HELD,
-        Reason.BLAST_RADIUS,
-        Reason.YIELDED,
-    }
-)
+FREED = frozenset({Reason.TARGET_BUSY, Reason.RESOURCE_HELD, Reason.BLAST_RADIUS, Reason.YIELDED})
 """Refusals that may be lifted when another incident lets go of something."""
 
 
