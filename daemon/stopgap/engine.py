@@ -67,12 +67,12 @@ class Engine:
         self.brakes: tuple[Brake, ...] = ()
         self.incidents: dict[str, Incident] = {}
         self.probation: Mapping[str, datetime] = {}
+        self.intake = Intake(journal, clock, self)
         self.performer = Performer(journal, catalog, clock, lambda: self.rulebook, self._noted)
         self._terms = terms or Terms()
         self._clock = clock
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
-        self._intake = Intake(journal, clock, self)
         self._weather = Weather(journal, clock, self.incidents.values)
         self._observers: list[Observer] = []
         self._timers = Timers(clock, self._touch)
@@ -97,17 +97,25 @@ class Engine:
     async def start(self) -> None:
         """Replay all live timelines and go on from there. Raises StoreError."""
         self.probation = await self._meet(self.rulebook)
+        await self._replay()
+        await self._weather.start(self._versions.values())
+        self.journal.subscribe(self._committed)
+        self._touch_all()
+
+    async def look(self) -> None:
+        """See where everything stands and do nothing: to explain what a stopped daemon left. Raises StoreError."""
+        await self._replay()
+        await self._weather.look(self._versions.values())
+
+    async def _replay(self) -> None:
         self._versions = {rule.version: rule for rule in self.rulebook.rules.values()}
         self.brakes = await self.journal.brakes()
-        await self._intake.start()
+        await self.intake.start()
         now = self._clock.now()
         for identifier, events in (await self.journal.live()).items():
             state = resume(fold(identifier, events), now)
             self._keep(state, state.alerts)
             await self._know(state.version)
-        await self._weather.start(self._versions.values())
-        self.journal.subscribe(self._committed)
-        self._touch_all()
 
     async def stop(self) -> None:
         """Start nothing more, let acts under way finish (bounded), and leave everything held as it is."""
@@ -138,7 +146,7 @@ class Engine:
             *before.versions()
         }  # a notification that is being taken may still open incidents under them
         self._versions = {version: rule for version, rule in self._versions.items() if version in needed}
-        self._intake.forget_places()
+        self.intake.forget_places()
         self._weather.use(self._versions.values())
         self.performer.bound(rulebook.at_once)
         self._touch_all()
@@ -161,7 +169,7 @@ class Engine:
 
     async def receive(self, alerts: Sequence[Alert]) -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
-        return await self._intake.receive(alerts)
+        return await self.intake.receive(alerts)
 
     # --- the timeline comes back from the journal ---
 
@@ -181,7 +189,7 @@ class Engine:
         elif holdings(before) - holdings(state) or line.event.kind is K.CLOSED:
             self._release()
         if line.event.kind is K.CLOSED:
-            self._intake.closed(state, line.event.detail.get("served", ()))
+            self.intake.closed(state, line.event.detail.get("served", ()))
         elif line.event.kind is K.ACKNOWLEDGED:
             self._let_ask(state, Reason.CIRCUIT_OPEN)
         self._touch(line.incident)
@@ -190,7 +198,7 @@ class Engine:
     def _keep(self, state: Incident, joined: Iterable[str]) -> None:
         if state.closed_at is None:
             self.incidents[state.id] = state
-            self._intake.joined(state.id, joined)
+            self.intake.joined(state.id, joined)
             return
         self.incidents.pop(state.id, None)
         self._timers.clear(state.id)

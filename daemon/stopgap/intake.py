@@ -28,7 +28,7 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where one alert belongs under one rule."""
 
     rule: Rule
@@ -74,7 +74,7 @@ class Intake:
         self._ward = ward
         self._by_alert = Marks()  # incidents
         self._served = Marks()  # rules
-        self._places: dict[str, tuple[_Place, ...]] = {}
+        self._places: dict[str, tuple[Place, ...]] = {}
         self._receiving = 0
 
     async def start(self) -> None:
@@ -106,12 +106,12 @@ class Intake:
         for i, alert in enumerate(alerts):
             if i % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            places = self._places_of(alert)
+            places = self.places_of(alert)
             received.unmatched += not places
             for place in places:
                 received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
                 if self._is_news(place, alert):
-                    news.append(self._sighting(place, alert))
+                    news.append(self.sighting(place, alert))
             news += self._ends(alert, places)
         if news:
             self._receiving += 1
@@ -123,12 +123,12 @@ class Intake:
                 self._served.remove(over.rule, (over.fingerprint,))
         return received
 
-    def _places_of(self, alert: Alert) -> tuple[_Place, ...]:
+    def places_of(self, alert: Alert) -> tuple[Place, ...]:
         """Return where an alert belongs: with the incidents that it is part of, and under every other rule that takes it."""
         matched = self._places.get(alert.fingerprint)
         if matched is None:
             found = self._ward.rulebook.index.find(alert.labels)
-            matched = tuple(_Place(rule, *target_of(rule, alert.labels)) for rule in found)
+            matched = tuple(Place(rule, *target_of(rule, alert.labels)) for rule in found)
             if len(self._places) >= REMEMBERED:
                 self._places.clear()
             self._places[alert.fingerprint] = matched
@@ -137,20 +137,24 @@ class Intake:
             state = self._ward.incidents[identifier]
             rule = self._ward.rule_of(state) or self._ward.rulebook.rules.get(state.rule)
             if rule is not None:
-                own[rule.id] = _Place(rule, state.target, state.flaw, state)
+                own[rule.id] = Place(rule, state.target, state.flaw, state)
         if not own:
             return matched
         return (*own.values(), *(place for place in matched if place.rule.id not in own))
 
-    def _is_news(self, place: _Place, alert: Alert) -> bool:
+    def serves(self, rule: str, fingerprint: str) -> bool:
+        """Tell whether a rule is done with an alert until it is over: a person closed its incident."""
+        return rule in self._served.of(fingerprint)
+
+    def _is_news(self, place: Place, alert: Alert) -> bool:
         """Tell whether the journal must hear of it. While other news are on their way to disk, it decides itself."""
         if self._receiving:
             return True
         known = place.state is not None and place.state.alerts[alert.fingerprint].firing
-        served = place.rule.id in self._served.of(alert.fingerprint)
+        served = self.serves(place.rule.id, alert.fingerprint)
         return not (served or known) if alert.firing else served or known
 
-    def _ends(self, alert: Alert, places: tuple[_Place, ...]) -> list[Sighting]:
+    def _ends(self, alert: Alert, places: tuple[Place, ...]) -> list[Sighting]:
         """Return what an alert that is over ends under rules that are not loaded any more, or take it no more."""
         if alert.firing:
             return []
@@ -161,7 +165,8 @@ class Intake:
             Sighting(rule, "", "", "", "", alert.fingerprint, alert={}, firing=False, at=now) for rule in gone
         ]
 
-    def _sighting(self, place: _Place, alert: Alert) -> Sighting:
+    def sighting(self, place: Place, alert: Alert) -> Sighting:
+        """Return what the journal is told of an alert in its place."""
         rule = place.rule
         stored = alert.as_json()
         return Sighting(

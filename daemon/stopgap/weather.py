@@ -42,13 +42,17 @@ class Weather:
         self._story: asyncio.Task[None] | None = None
 
     async def start(self, rules: Iterable[Rule]) -> None:
-        """Replay the openings of the last day. Raises StoreError."""
-        self._openings = Openings(_limits(rules))
-        for target, at in await self._journal.openings(self._clock.now() - LOOK_BACK):
-            self._openings.open(target, at)
+        """Replay the openings, and tell of a storm that nobody was told of. Raises StoreError."""
+        await self.look(rules)
         if self._storms():
             self._told = await self._was_told()
             self._tell()
+
+    async def look(self, rules: Iterable[Rule]) -> None:
+        """Replay the openings of the last day, and tell nobody. Raises StoreError."""
+        self._openings = Openings(_limits(rules))
+        for target, at in await self._journal.openings(self._clock.now() - LOOK_BACK):
+            self._openings.open(target, at)
 
     def use(self, rules: Iterable[Rule]) -> None:
         """Judge by the limits of other rules from now on."""
