@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stopgap.cli import brake, daemon, incidents, rules
+from stopgap.cli import approvals, brake, daemon, incidents, rules
 
 app = typer.Typer(
     help="First responder to Prometheus alerts: bounded, verified, temporary mitigations.",
@@ -39,6 +39,8 @@ app.command()(daemon.serve)
 app.command()(rules.check)
 app.command()(incidents.incidents)
 app.command()(incidents.ack)
+app.command()(approvals.approve)
+app.command()(approvals.deny)
 app.command()(incidents.revert)
 app.command()(incidents.extend)
 app.command()(incidents.close)

@@ -87,10 +87,11 @@ def _order(order: str, identifier: str, url: str, body: dict[str, object], *, as
     if as_json:
         show_json(told)
     else:
-        typer.echo(f"{order}: {clean(told['id'])} is {_phase(told)}")
+        typer.echo(f"{order}: {clean(told['id'])} is {standing(told)}")
 
 
-def _phase(row: dict[str, Any]) -> str:
+def standing(row: dict[str, Any]) -> str:
+    """Say in which phase an incident is, and why."""
     said = row["outcome"] or row["reason"]
     words = f"{row['phase']} ({said})" if said else str(row["phase"])
     return clean(f"{words}, handed over" if row["handed_over"] and row["phase"] != "closed" else words)
@@ -100,23 +101,37 @@ def _listing(rows: list[dict[str, Any]]) -> None:
     if not rows:
         typer.echo("no incidents")
         return
-    cells = [(row["id"], row["severity"], _phase(row), row["rule"], row["target"]) for row in rows]
+    cells = [(row["id"], row["severity"], _brief(row), row["rule"], row["target"]) for row in rows]
     table(("INCIDENT", "SEV", "PHASE", "RULE", "TARGET"), cells, whole=2)
 
 
+def _brief(row: dict[str, Any]) -> str:
+    """Say in words that fit into a column what a person must see first."""
+    asked = row["approval"]
+    return "needs approval" if asked and asked["answer"] == "pending" else standing(row)
+
+
 def _one(told: dict[str, Any]) -> None:
-    typer.echo(f"{clean(told['id'])}  {clean(told['severity'])}  {_phase(told)}")
+    typer.echo(f"{clean(told['id'])}  {clean(told['severity'])}  {standing(told)}")
     for head in ("rule", "target", "mode", "follows", "acknowledged_by", "lease_until"):
         if told[head]:
             wrapped(f"  {head.replace('_', ' '):<16}", told[head])
     for alert in told["alerts"][:20]:
         labels = ", ".join(f"{name}={value}" for name, value in alert["labels"].items())
         wrapped(f"  {'firing' if alert['firing'] else 'resolved':<16}", labels)
+    if told["approval"]:
+        wrapped(f"  {'approval':<16}", _approval(told["approval"]))
     for held in told["held"]:
         wrapped(f"  {'held':<16}", ", ".join(held["resources"]))
     typer.echo("")
     for line in told["timeline"]:
         wrapped(f"{clean(line['at'])[11:19]} {clean(line['event']):<16}", _words(line))
+
+
+def _approval(asked: dict[str, Any]) -> str:
+    if asked["answer"] == "pending":
+        return f"waits until {asked['until']} for `stopgap approve` or `stopgap deny`"
+    return f"{asked['answer']} by {asked['by']}" + (f": {asked['why']}" if asked["why"] else "")
 
 
 _NAMES = ("name", "action", "probe", "fingerprint", "contact", "when")
@@ -137,4 +152,6 @@ def _words(line: dict[str, Any]) -> str:
         words.append(f"{float(line['seconds']):.2f} s")
     words += [f"by {line['by']}"] if line.get("by") else []
     words += [f"do by hand: {undo}" for undo in line.get("undo") or ()]
+    if line.get("event") in ("approval_requested", "shadow_planned"):
+        words += [f"would do: {step}" for step in line.get("steps") or ()]
     return ", ".join(words)
