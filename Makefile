@@ -11,7 +11,7 @@ ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident \
-  ledger guard plan rulebook facts transitions moves asking trials decide journal approval recorder \
+  ledger guard plan rulebook facts transitions moves asking trials decide journal approval audience recorder \
   closing opening timers marks petition asker planner steps outlook starting shadow perform intake \
   weather engine orders rehearsal
 comma := ,

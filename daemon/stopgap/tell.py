@@ -13,28 +13,15 @@ from typing import Any
 
 import structlog
 
+from stopgap.audience import DEFAULT, must_hear, wanted
 from stopgap.clock import Clock
 from stopgap.contacts import Contacts
 from stopgap.errors import ActionError, StoreError
-from stopgap.incident import Event, EventKind as K, Incident, Phase
+from stopgap.incident import Event, EventKind as K, Incident
 from stopgap.journal import CONTROL, Append, Journal, Line
 from stopgap.rule import Rule
 
 log = structlog.get_logger(__name__)
-
-DEFAULT = "default"
-ALWAYS = frozenset(
-    {
-        K.APPROVAL_REQUESTED,
-        K.HANDED_OVER,
-        K.MITIGATION_LOST,
-        K.LEASE_ENDING,
-        K.LEASE_EXPIRED,
-        K.REVERT_FAILED,
-        K.DRIFTED,
-    }
-)
-"""What the `default` contact hears of, unless the rule's own escalation takes it."""
 
 QUEUED = 1000  # messages that may wait
 WORKERS = 2
@@ -127,11 +114,9 @@ class Teller:
         return compose_request(rule, state, event, self._link(state.id, event.seq, contact))
 
     def _whom(self, rule: Rule, event: Event, state: Incident) -> tuple[str, ...]:
-        wanted = tuple(
-            dict.fromkeys(c for step in rule.escalate if step.when == event.kind for c in step.notify)
-        )
-        if wanted or not must_hear(event, state):
-            return wanted
+        asked = wanted(rule, event.kind)
+        if asked or not must_hear(event, state):
+            return asked
         return (DEFAULT,) if self._contacts.find(rule.pack, DEFAULT) is not None else ()
 
     async def _work(self) -> None:
@@ -159,18 +144,6 @@ class Teller:
                 await self._journal.append(Append(message.incident, (event,)))
         except StoreError as error:
             log.warning("message_not_journaled", incident=message.incident, why=str(error))
-
-
-def must_hear(event: Event, state: Incident) -> bool:
-    """Tell whether a person must hear of an event even if no escalation asks for it."""
-    detail = event.detail
-    if event.kind is K.REFUSED:  # a brake in the middle of a rung leaves it half done
-        return detail.get("reason") == "brake" and state.phase in (Phase.MITIGATING, Phase.REVERTING)
-    if event.kind is K.RUNG_HELD:
-        return detail.get("verdict") == "unknown" and state.phase is Phase.VERIFYING
-    if event.kind is K.PROBE_UNKNOWN:  # held because nothing can prove recovery
-        return not detail.get("probe")
-    return event.kind in ALWAYS
 
 
 def compose(rule: Rule, state: Incident, event: Event) -> tuple[str, str]:
