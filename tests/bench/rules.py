@@ -4,6 +4,13 @@ from pathlib import Path
 
 KNOWN, TOLD, SHADOWED, ACTING = "BenchKnown", "BenchTold", "BenchShadowed", "BenchActing"
 
+_PACK = """\
+name: bench
+defaults:
+  guard: {cooldown: 0s, budget: 1000000/1h, budget_global: 1000000/1h, storm: 1000000/5m}
+"""
+"""All guards are asked; their limits are such that they refuse nothing."""
+
 _RULES = """\
 rules:
   - name: known
@@ -37,7 +44,7 @@ def write_rules(directory: Path, count: int, sink: int) -> Path:
     """Write a rules directory with so many rules, of which most match other alerts; returns it."""
     pack = directory / "bench"
     pack.mkdir(parents=True)
-    (pack / "pack.yaml").write_text("name: bench\n", encoding="utf-8")
+    (pack / "pack.yaml").write_text(_PACK, encoding="utf-8")
     text = _RULES.format(known=KNOWN, told=TOLD, shadowed=SHADOWED, acting=ACTING, sink=sink)
     (pack / "measured.yaml").write_text(text, encoding="utf-8")
     others = list(range(count - _OWN))

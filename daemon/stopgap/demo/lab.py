@@ -179,6 +179,8 @@ class Lab:
             "hold": "4s",
             "max_hold": "10m",
             "cooldown": "1s",
+            "budget": "1000/1h",  # the story is told until somebody ends it
+            "budget_global": "1000/1h",
             "settle": "500ms",
             "within": "20s",
             "scraped": "2s",
