@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from stopgap.duration import parse_duration, print_duration
 
-_FORM = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9a-z]{1,32})\s*")
+_FORM = re.compile(r"\s*([0-9]{1,9})\s*/\s*([0-9a-z]{1,32})\s*")
 
 
 @dataclass(frozen=True, slots=True)

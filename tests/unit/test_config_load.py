@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from tests.catalog_fakes import CATALOG
-from tests.rule_files import ENVIRON, SMALLEST, problems, read, rule, warnings, write
+from tests.rule_files import ENVIRON, SITE, SMALLEST, problems, read, rule, warnings, write
 
 from stopgap.config import build_rule, load, read_vars
 from stopgap.errors import ConfigError

@@ -1,6 +1,6 @@
 """Complaint: what pydantic finds wrong with a value, in the words of the person who wrote the rule."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -40,10 +40,11 @@ def complain(
     """Tell each error once for its place, except where `skip` says that only an alert will show what stands there."""
     errors = wrong.errors(include_url=False)
     extras = {tuple(error["loc"]) for error in errors if error["type"] == "extra_forbidden"}
+    paths = {tuple(step for step in error["loc"] if not _is_branch(step)) for error in errors}
     told: set[Path] = set()
     for error in errors:
         path = tuple(step for step in error["loc"] if not _is_branch(step))
-        if path in told or skip(path):
+        if path in told or skip(path) or (error["type"] == "too_short" and _below(path, paths)):
             continue
         told.add(path)
         if error["type"] == "extra_forbidden":
@@ -54,6 +55,11 @@ def complain(
             tell.error((*at, *path), text[:_LONGEST], hint)
         elif not any(_means(each, path) for each in extras):
             tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it")
+
+
+def _below(path: Path, others: Iterable[Path]) -> bool:
+    """Tell whether something is wrong within a list: pydantic then counts only what is well, and finds it too short."""
+    return any(len(other) > len(path) and other[: len(path)] == path for other in others)
 
 
 def _means(extra: Path, missing: Path) -> bool:
@@ -111,6 +117,8 @@ def _said(error: ErrorDetails) -> tuple[str, str]:
     if kind in _SPOKEN:
         return _SPOKEN[kind](_shown(found), found, error.get("ctx", {}))
     text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if found is None:
+        return "nothing stands here", text.partition(": ")[2]
     return text.replace("Input should be", f"{_shown(found)} should be"), ""
 
 

@@ -5,7 +5,7 @@ who loads decides what to do with the result.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,7 +75,7 @@ def load(
     loader.site(source.site_of(directory))
     for folder in source.folders_of(directory, findings):
         loader.pack(folder)
-    loader.finish(Mark(str(directory)), whole=not source.is_part(directory))
+    loader.finish(directory)
     if findings.errors:
         raise ConfigError(findings.errors)
     rules = tuple(loader.rules.values())
@@ -205,9 +205,11 @@ class _Loader:
                 for rule in self._rules_of(node):
                     self._rule(rule, pack)
 
-    def finish(self, mark: Mark, *, whole: bool) -> None:
+    def finish(self, directory: Path) -> None:
         """Say what only all packs together show."""
-        Relations(self.rules, self._places, self._named, self._findings, whole=whole).judge()
+        part, piece, mark = source.is_part(directory), source.is_piece(directory), Mark(str(directory))
+        hidden: Callable[[str], bool] = lambda pack: part and (piece or pack not in self._packs)  # noqa: E731
+        Relations(self.rules, self._places, self._named, self._findings, hidden).judge()
         used = {*self._known, *(f"{pack}/{name}" for pack in self._packs for name in self._known)}
         for name in sorted(set(self._given) - used):
             place = Mark(mark.file, key=f"vars.{name}")

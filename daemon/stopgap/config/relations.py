@@ -1,6 +1,6 @@
 """Relations: what only all rules together show: whom a rule yields to, and which rules act on the same alerts."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
@@ -24,7 +24,11 @@ class Place:
 
 
 class Relations:
-    """Judges loaded rules. `named` are all rules that the files name, those that do not load too; `whole` is false for a part."""
+    """Judges loaded rules.
+
+    `named` are all rules that the files name, those that do not load too; `hidden` tells whether a pack may have other rules,
+    because only a part of the directory was loaded.
+    """
 
     def __init__(
         self,
@@ -32,14 +36,13 @@ class Relations:
         places: Mapping[str, Place],
         named: Collection[str],
         findings: Findings,
-        *,
-        whole: bool,
+        hidden: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._rules = rules
         self._places = places
         self._named = frozenset(named)
         self._findings = findings
-        self._whole = whole
+        self._hidden = hidden
 
     def judge(self) -> None:
         """Tell what is wrong, then what is odd."""
@@ -52,14 +55,15 @@ class Relations:
     def _yield(self, rule: Rule, other: str, mark: Mark) -> None:
         if other == rule.id:
             self._findings.error(mark, "a rule cannot yield to itself", "remove it")
-        elif other not in self._named and not self._whole:
-            self._findings.warning(
-                mark, f"`{other}` is not among the rules that were loaded", "load them all"
-            )
         elif other not in self._named:
-            pack = other.partition("/")[0]
-            near = [name for name in self._named if name.startswith(f"{pack}/")]
-            hint = did_you_mean(other, near, "write the name of a rule of this pack, or pack/name")
+            pack, _, name = other.partition("/")
+            if self._hidden(pack):
+                text = f"`{other[:100]}` is not among the rules that were loaded"
+                self._findings.warning(mark, text, "load them all")
+                return
+            start = f"{pack}/"
+            near = [each.removeprefix(start) for each in self._named if each.startswith(start)]
+            hint = did_you_mean(name, near, "write the name of a rule of this pack, or pack/name")
             self._findings.error(mark, f"no rule is called `{other[:100]}`", hint)
 
     def _cycles(self) -> None:

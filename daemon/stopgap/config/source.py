@@ -38,8 +38,13 @@ def site_of(place: Path) -> Path | None:
 
 
 def is_part(place: Path) -> bool:
-    """Tell whether a place is one pack or one file of a directory, so that other rules are out of sight."""
+    """Tell whether a place is one pack or one file of a directory, so that other packs are out of sight."""
     return place.is_file() or (place / PACK).is_file()
+
+
+def is_piece(place: Path) -> bool:
+    """Tell whether a place is one file of a pack, so that even rules of its own pack are out of sight."""
+    return place.is_file() and place.name != PACK and (place.parent / PACK).is_file()
 
 
 def folders_of(place: Path, findings: Findings) -> tuple[Folder, ...]:
