@@ -107,8 +107,8 @@ async def test_a_shadow_takes_a_permit_among_shadows_and_holds_nothing(journal: 
     one, two = await open_one(journal, clock), await open_one(journal, clock, "b", rule="pack/other")
     await act(journal, clock, one, "env:x")
     clock.move(minutes=1)
-    await act(journal, clock, two, "env:x", rule="pack/other", shadow=True)
-    asked = start(rule="pack/other", take=("env:x",))
+    await act(journal, clock, two, "env:x", "env:y", rule="pack/other", shadow=True)
+    asked = start(rule="pack/other", take=("env:x", "env:y"))
     seen, real = await journal.ledger(replace(asked, shadow=True)), await journal.ledger(asked)
     assert seen == Ledger(acted_at=clock.now(), permits=(clock.now(),), permits_global=(clock.now(),))
     assert real == Ledger(
