@@ -11,9 +11,9 @@ ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident \
-  ledger guard plan rulebook facts transitions moves asking trials decide journal approval audience recorder \
-  closing opening timers marks petition asker planner steps outlook starting shadow perform intake \
-  weather engine orders rehearsal
+  ledger guard plan rulebook facts transitions moves asking trials decide journal approval audience \
+  explanation prospect recorder closing opening timers marks petition asker planner steps outlook \
+  starting shadow perform intake weather foresight engine orders rehearsal explain
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from stopgap.api import Desk
 from stopgap.credential import Credential
+from stopgap.explanation import Explanation
 from stopgap.incident import Event, EventKind as K, Outcome
 from stopgap.journal import Stored
 from stopgap.ledger import Brake, BrakeScope
@@ -164,6 +165,22 @@ class FakeRehearser:
         return self.last
 
 
+@dataclass
+class FakeExplainer:
+    """Answers what it was given; `asked` are the questions."""
+
+    answer: Explanation | None = None
+    asked: list = field(default_factory=list)
+
+    async def alerts(self, alerts, *, nearest):
+        self.asked.append(([dict(one.labels) for one in alerts], nearest))
+        return self.answer
+
+    async def incident(self, identifier):
+        self.asked.append(identifier)
+        return self.answer if identifier in TIMELINES else None
+
+
 class Office:
     """A whole desk, and what went over it."""
 
@@ -171,6 +188,7 @@ class Office:
         self.engine = FakeEngine()
         self.orders = FakeOrders(self.engine)
         self.rehearser = FakeRehearser()
+        self.explainer = FakeExplainer()
         self.logins = 0
         self.wrong = {}
         self.reloaded = Reloaded(rules=1)
@@ -183,6 +201,7 @@ class Office:
             reload=self._reload,
             ready=lambda: {"store": "", "rules": "", **self.wrong},
             rehearser=self.rehearser,
+            explainer=self.explainer,
             login_refused=self._refused,
             **more,
         )

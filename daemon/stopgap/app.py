@@ -28,7 +28,8 @@ from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
 from stopgap.engine import Engine, Terms
-from stopgap.errors import ConfigError, StopgapError, StoreError
+from stopgap.errors import ConfigError, PermanentError, StopgapError, StoreError
+from stopgap.explain import Explainer, Reach
 from stopgap.headroom import Headroom
 from stopgap.heartbeat import heartbeat
 from stopgap.incident import Event, EventKind as K
@@ -192,6 +193,7 @@ class App:
             reload=self.reload,
             ready=self._ready,
             rehearser=self.rehearser,
+            explainer=Explainer(self.engine, self.clock, unreachable(self.context.contacts)),
             login_refused=self.metrics.login_refused,
             hosts=frozenset(settings.hosts),
             links=self.links,
@@ -227,6 +229,19 @@ def tell_rehearsal(found: Rehearsal) -> None:
         log.warning("rehearsed", tried=found.tried, obstacles=len(found.obstacles), notes=len(found.notes))
     else:
         log.info("rehearsed", tried=found.tried, notes=len(found.notes))
+
+
+def unreachable(contacts: Contacts) -> Reach:
+    """Return what says why a contact hears nothing, or an empty text."""
+
+    def flaw(pack: str, name: str) -> str:
+        try:
+            contacts.check(pack, name)
+        except PermanentError as error:
+            return str(error)
+        return ""
+
+    return flaw
 
 
 def settle_memory() -> None:

@@ -21,13 +21,23 @@ ON_PROBATION = "the rule is on probation"
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """One rung: its plan, None where there can be none; the answers to `only_if`, if asked; why it would not be tried."""
+    """One rung: its plan, or why there is none; the answers to `only_if`, if asked; what bars it."""
 
     rung: int
     spec: RungSpec
-    planned: Plan | None
+    planned: Plan | Refusal
     findings: tuple[Finding, ...] = ()
-    refusal: Refusal | None = None
+    barred: Refusal | None = None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Return why it would not be tried."""
+        return self.barred or (self.planned if isinstance(self.planned, Refusal) else None)
+
+    @property
+    def tried(self) -> Plan | None:
+        """Return its plan if nothing but a guard can keep it from being tried."""
+        return self.planned if isinstance(self.planned, Plan) and self.barred is None else None
 
 
 async def outlook(planner: Planner, asker: Asker | None, state: Incident, rule: Rule, rung: int) -> Outlook:
@@ -35,7 +45,7 @@ async def outlook(planner: Planner, asker: Asker | None, state: Incident, rule: 
     spec = rule.ladder[rung]
     planned = planner.plan(state, rule, rung)
     if isinstance(planned, Refusal):
-        return Outlook(rung, spec, None, (), once_used(state, spec) or planned)
+        return Outlook(rung, spec, planned, (), once_used(state, spec))
     findings = tuple(await asker.ask(planned.only_if)) if asker is not None else ()
     return Outlook(rung, spec, planned, findings, once_used(state, spec) or unmet(findings))
 

@@ -70,16 +70,16 @@ class Shadow:
         """Say what one rung would do, and return its plan if it would be tried."""
         seen = await outlook(self._planner, self._asker, state, rule, rung)
         told: dict[str, Any] = {"rung": rung, "name": seen.spec.name}
-        if seen.planned is not None:
+        if isinstance(seen.planned, Plan):
             told["steps"] = [words(step) for step in seen.planned.steps]
             told["verify"] = [question(probe) for probe in seen.planned.verify]
         if seen.findings:
             told["only_if"] = [f"{found.verdict}: {found.why}" for found in seen.findings]
         if asks_for_approval(rule, rung, rule.mode):
             told["approval"] = "a person must approve"
-        if seen.refusal is None:
-            return told, seen.planned
-        return told | {"skipped": f"{seen.refusal.reason}: {seen.refusal.text}"}, None
+        if seen.refusal is not None:
+            told["skipped"] = f"{seen.refusal.reason}: {seen.refusal.text}"
+        return told, seen.tried
 
     def _event(self, ladder: list[dict[str, Any]], **detail: Any) -> Event:
         return self._recorder.event(K.SHADOW_PLANNED, **detail, ladder=ladder)

@@ -68,7 +68,7 @@ class Starter:
         """Start a rung, or journal why not; returns what is left to be journaled. Raises StoreError."""
         planned = self._planner.plan(state, rule, move.rung)
         if isinstance(planned, Refusal):
-            return _unplanned(move.rung, planned)
+            return unplanned(move.rung, planned)
         request = await self.request(state, rule, planned, move.mode, at)
         refusal = await self._admit(request)
         if refusal is not None and refusal.reason is Reason.PROTECTED_TARGET:
@@ -216,7 +216,7 @@ def unasked(error: StoreError, now: datetime) -> Refusal:
     return Refusal(Reason.STORE_UNAVAILABLE, f"the guards cannot be asked: {error}", now + AGAIN_SOON)
 
 
-def _unplanned(rung: int, refusal: Refusal) -> Record:
+def unplanned(rung: int, refusal: Refusal) -> Record:
     """Skip a rung that lacks a value; hand over what a hostile label would have changed."""
     kind = K.RUNG_SKIPPED if refusal.reason in SKIPS else K.HANDED_OVER
     rungs = {"rung": rung} if kind is K.RUNG_SKIPPED else {}

@@ -1,9 +1,13 @@
 """View: an incident as JSON, as the API, the command line and the live page show it (DESIGN 8). Never an undo, never a secret."""
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from stopgap.approval import pending
+from stopgap.explanation import Explanation
 from stopgap.incident import Answer, Event, Incident, Phase, lease_end
 from stopgap.journal import Stored
 from stopgap.ledger import Brake
@@ -166,6 +170,24 @@ def rehearsed(of: Rehearsal, *, whole: bool) -> dict[str, Any]:
             _place(one) | ({"text": one.text} if whole else {}) for one in of.obstacles[:MOST_IN_BRIEF]
         ],
     }
+
+
+def explanation(of: Explanation) -> dict[str, Any]:
+    """Show why it would act or not; the keys are the fields (`explanation.py`)."""
+    told: dict[str, Any] = _plain(of)
+    return told
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 def _place(of: Obstacle | Note) -> dict[str, str]:

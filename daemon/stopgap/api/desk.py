@@ -1,14 +1,16 @@
 """Desk: what the API speaks to, and the port through which it gives a person's orders."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 from aiohttp import web
 
+from stopgap.alert import Alert
 from stopgap.clock import Clock
 from stopgap.credential import Credential
+from stopgap.explanation import Explanation
 from stopgap.incident import Incident
 from stopgap.journal import Journal
 from stopgap.ledger import Brake, BrakeScope
@@ -95,6 +97,18 @@ class Rehearser(Protocol):
         ...
 
 
+class Explainer(Protocol):
+    """Who says why it would act, or why it did not."""
+
+    async def alerts(self, alerts: Sequence[Alert], *, nearest: int) -> Explanation:
+        """Explain what alerts would come to."""
+        ...
+
+    async def incident(self, identifier: str) -> Explanation | None:
+        """Explain one incident; None when there is none of this id. Raises StoreError."""
+        ...
+
+
 class Reloaded(Protocol):
     """What a reload came to."""
 
@@ -125,6 +139,7 @@ class Desk:
     reload: Callable[[], Awaitable[Reloaded]]
     ready: Callable[[], Mapping[str, str]]
     rehearser: Rehearser
+    explainer: Explainer
     login_refused: Callable[[], None]
     hosts: frozenset[str] = field(default_factory=frozenset)
     links: Links | None = None

@@ -1,10 +1,10 @@
 """Said: what a request says, in its body or its query, checked before anything is done."""
 
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from stopgap.api.problem import Problem
 from stopgap.body import Room, read_body
@@ -13,6 +13,7 @@ from stopgap.ledger import BrakeScope
 
 LARGEST = 64 * 1024  # bytes of a body
 WITHIN = timedelta(seconds=10)
+MOST_ALERTS = 20  # that are explained at once
 
 Who = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -77,6 +78,23 @@ class BrakeOn(BrakeOff):
 
     why: Why
     for_: Annotated[Duration | None, Field(alias="for")] = None
+
+
+class Explain(BaseModel):
+    """Body of `explain`: the labels of an alert, a webhook's body (only its `alerts` are read), or the id of an incident."""
+
+    model_config = ConfigDict(frozen=True)
+
+    labels: Annotated[dict[str, str] | None, Field(min_length=1)] = None
+    alerts: Annotated[list[Any] | None, Field(min_length=1, max_length=MOST_ALERTS)] = None
+    incident: Annotated[str | None, StringConstraints(min_length=1, max_length=100)] = None
+    nearest: Annotated[int, Field(ge=0, le=1000)] = 20
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(given is not None for given in (self.labels, self.alerts, self.incident)) != 1:
+            raise ValueError("give one of labels, alerts and incident")
+        return self
 
 
 S = TypeVar("S", bound=BaseModel)

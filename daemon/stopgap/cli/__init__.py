@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stopgap.cli import approvals, brake, daemon, incidents, rules
+from stopgap.cli import approvals, brake, daemon, explain, incidents, rules
 
 app = typer.Typer(
     help="First responder to Prometheus alerts: bounded, verified, temporary mitigations.",
@@ -37,6 +37,7 @@ def _root(
 
 app.command()(daemon.serve)
 app.command()(rules.check)
+app.command()(explain.explain)
 app.command()(incidents.incidents)
 app.command()(incidents.ack)
 app.command()(approvals.approve)
