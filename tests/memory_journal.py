@@ -20,6 +20,7 @@ from stopgap.incident import TARGET_LOCK, Event, EventKind, Outcome
 from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Failure, Ledger
 from stopgap.opening import Predecessor, flaps, followed, joined, opened, refired, resolved
+from stopgap.rate import Rate
 from stopgap.rule import Mode
 from stopgap.store.brakes import brake_released, braked
 
@@ -255,8 +256,8 @@ class MemoryJournal:
             brakes,
             holders,
             self._acted_at(request) if request.first and not request.follows else None,
-            tuple(p.at for p in permits if p.rule == request.rule)[: limits.budget.count],
-            tuple(p.at for p in permits)[: limits.budget_global.count],
+            _newest(limits.budget, [p.at for p in permits if p.rule == request.rule], self._clock.now()),
+            _newest(limits.budget_global, [p.at for p in permits], self._clock.now()),
             self._failures(request) if request.first and not request.acknowledged else (),
             self._affected(request) if limits.blast_radius else 0,
             self._first(request),
@@ -364,6 +365,10 @@ class MemoryJournal:
                 del self.episodes[key]
         for sighting in closing.refiring:
             self._take(sighting)
+
+
+def _newest(budget: Rate, permits: list[datetime], now: datetime) -> tuple[datetime, ...]:
+    return tuple(at for at in permits if at > now - budget.window)[: budget.count]
 
 
 def _is_live(row: Row) -> bool:

@@ -7,9 +7,9 @@ KNOWN, TOLD, SHADOWED, ACTING = "BenchKnown", "BenchTold", "BenchShadowed", "Ben
 _PACK = """\
 name: bench
 defaults:
-  guard: {cooldown: 0s, budget: 1000000/1h, budget_global: 1000000/1h, storm: 1000000/5m}
+  guard: {cooldown: 0s, budget: 1000000/100ms, budget_global: 1000000/100ms, storm: 1000000/5m}
 """
-"""All guards are asked; their limits are such that they refuse nothing."""
+"""All guards are asked; their limits are such that they refuse nothing, and read no more permits than usual budgets do."""
 
 _RULES = """\
 rules:

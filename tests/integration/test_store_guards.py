@@ -68,6 +68,18 @@ async def fail(journal: Journal, clock: HandClock, **changes) -> Failure:
 # --- permits ---
 
 
+async def test_starts_before_the_window_are_not_even_read(journal: Journal, clock):
+    one = await open_one(journal, clock)
+    for _ in range(3):
+        await act(journal, clock, one)
+        clock.move(minutes=30)
+    brief = replace(FREE, budget=Rate(9, HOUR), budget_global=Rate(9, HOUR / 2 + HOUR))
+    ledger = await journal.ledger(start(one, limits=brief))
+    now = clock.now()
+    assert ledger.permits == (now - HOUR / 2,)
+    assert ledger.permits_global == (now - HOUR / 2, now - HOUR)
+
+
 async def test_each_start_of_a_rung_counts_newest_first_and_no_more_than_the_budget(journal: Journal, clock):
     one, two = await open_one(journal, clock), await open_one(journal, clock, "b", rule="p/other", target="b")
     for _ in range(4):

@@ -127,7 +127,7 @@ def _is_aftermath(what: Append) -> bool:
 
 
 def _ask(batch: Batch, request: Request, now: datetime) -> Refusal | None:
-    found = ledger(batch.connection, request)
+    found = ledger(batch.connection, request, now)
     refusal = check(request, found, now)
     if refusal is not None:
         return refusal

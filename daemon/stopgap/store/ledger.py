@@ -5,6 +5,7 @@ of what the request does not need.
 """
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +28,7 @@ from stopgap.incident import TARGET_LOCK, Outcome
 from stopgap.ledger import Failure, Ledger
 from stopgap.rule import Mode
 from stopgap.store import reading, schema
-from stopgap.store.rows import instant
+from stopgap.store.rows import instant, micros
 
 FAILURES = 50  # more than any guard counts up to, and few enough to be said
 
@@ -60,7 +61,12 @@ def _newest(part: str, rows: Select[Any], *order: ColumnElement[Any]) -> Select[
 
 
 def _permits(part: str, *where: ColumnElement[bool]) -> Select[Any]:
-    return _newest(part, select(_permit.incident, _permit.at).where(*where), _permit.at, _permit.id)
+    rows = select(_permit.incident, _permit.at).where(*where)
+    return _newest(part, rows, _permit.at, _permit.id)
+
+
+def _within(part: str) -> ColumnElement[bool]:
+    return _permit.at > bindparam(f"{part}_since")
 
 
 def _incidents(part: str, *where: ColumnElement[bool]) -> Select[Any]:
@@ -77,8 +83,8 @@ def _incidents(part: str, *where: ColumnElement[bool]) -> Select[Any]:
 _OF_THE_RULE = _permit.rule == bindparam("under")
 _LIVE, _SHADOW = _permit.shadow == false(), _permit.shadow == true()
 _PAST = union_all(
-    _permits("permits", _LIVE, _OF_THE_RULE),
-    _permits("permits_global", _LIVE),
+    _permits("permits", _LIVE, _OF_THE_RULE, _within("permits")),
+    _permits("permits_global", _LIVE, _within("permits_global")),
     _incidents("acted", _incident.reverted_at.is_(None)),
     _incidents(
         "failures",
@@ -88,8 +94,8 @@ _PAST = union_all(
     ),
 )
 _PAST_OF_SHADOWS = union_all(
-    _permits("permits", _SHADOW, _OF_THE_RULE),
-    _permits("permits_global", _SHADOW),
+    _permits("permits", _SHADOW, _OF_THE_RULE, _within("permits")),
+    _permits("permits_global", _SHADOW, _within("permits_global")),
     _permits(
         "acted",
         _SHADOW,
@@ -100,13 +106,13 @@ _PAST_OF_SHADOWS = union_all(
 )
 
 
-def ledger(connection: Connection, request: Request) -> Ledger:
-    """Return what the guards need for a request."""
+def ledger(connection: Connection, request: Request, now: datetime) -> Ledger:
+    """Return what the guards need for a request that is asked now."""
     brakes = reading.brakes(connection)
     holders = {} if request.shadow else _holders(connection, request)
     if not request.starts:
         return Ledger(brakes, holders)
-    past = _past(connection, request)
+    past = _past(connection, request, now)
     acted = past["acted"]
     return Ledger(
         brakes,
@@ -126,14 +132,17 @@ def _holders(connection: Connection, request: Request) -> dict[str, str]:
     return dict(connection.execute(_HOLDERS, {"some": asked, "own": request.incident}).all())
 
 
-def _past(connection: Connection, request: Request) -> defaultdict[str, list[Failure]]:
+def _past(connection: Connection, request: Request, now: datetime) -> defaultdict[str, list[Failure]]:
     """Return what was done before, by the question's parts, newest first."""
+    limits = request.limits
     parameters = {
         "on": request.target,
         "under": request.rule,
         "own": request.incident,
-        "permits": request.limits.budget.count,
-        "permits_global": request.limits.budget_global.count,
+        "permits": limits.budget.count,
+        "permits_since": micros(now - limits.budget.window),
+        "permits_global": limits.budget_global.count,
+        "permits_global_since": micros(now - limits.budget_global.window),
         "acted": int(request.first and not request.follows),
         "failures": FAILURES * (request.first and not request.acknowledged),
     }

@@ -181,7 +181,7 @@ class Store:
 
     async def ledger(self, request: Request) -> Ledger:
         """Read what the guards need for a request."""
-        return await self._read(ledger, request)
+        return await self._read(ledger, request, self._clock.now())
 
     async def openings(self, since: datetime) -> tuple[tuple[str, datetime], ...]:
         """Return (target, opened_at) of all incidents opened since, oldest first; the last 100 000 of them."""
