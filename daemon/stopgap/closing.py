@@ -6,8 +6,12 @@ from stopgap.rule import Rule
 
 
 def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool = False) -> Closing:
-    """Return the closing of an incident. Alerts that fire again while it is taken back open the next one, under `rule`."""
-    held_and_back = state.cause is Cause.RECOVERED
+    """Return the closing of an incident. Alerts that fire again while it is taken back open the next one, under `rule`.
+
+    What held and is wholly back can flap: the next incident starts at the highest rung that did not fail.
+    """
+    helped = [number for number, rung in state.rungs.items() if not rung.failed]
+    held_and_back = bool(helped) and state.cause is Cause.RECOVERED and not state.reverting
     refiring: tuple[Sighting, ...] = ()
     if state.firing and not serve and rule is not None:
         refiring = tuple(
@@ -16,7 +20,7 @@ def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool 
     return Closing(
         outcome=Outcome(event.detail["outcome"]),
         severity=state.severity,
-        rung=max(state.rungs, default=0),
+        rung=max(helped, default=0),
         mitigated_at=state.mitigated_at,
         reverted_at=event.at if held_and_back else None,
         serve=serve,
