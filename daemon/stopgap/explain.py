@@ -20,18 +20,20 @@ from stopgap.decide import FLAPS_HELD
 from stopgap.errors import StoreError
 from stopgap.explanation import (
     Course,
+    Doing,
     Explanation,
     Heard,
     Held,
     Lease,
     Miss,
+    Next,
     Said,
     Sight,
     Standing,
 )
-from stopgap.foresight import Foresight, questions
+from stopgap.foresight import Foresight, Seen, questions
 from stopgap.guard import Reason, Refusal
-from stopgap.incident import Event, EventKind as K, Incident, lease_end
+from stopgap.incident import Event, EventKind as K, Incident, Phase, lease_end
 from stopgap.intake import Intake, Place
 from stopgap.journal import Journal, Sighting
 from stopgap.moves import Case, Circumstances
@@ -172,9 +174,11 @@ class Explainer:
         for i, rule in enumerate(self._ward.rulebook.rules.values()):
             if i % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            miss = None if rule.id in taken or rule.id in served else _miss(rule, alert.labels)
-            if miss is not None:
-                misses.append(miss)
+            failed = [matcher for matcher in rule.matchers if not matcher.matches(alert.labels)]
+            if failed and rule.id not in taken:
+                name = failed[0].name
+                miss = Miss(rule.id, str(failed[0]), name, alert.labels.get(name))
+                misses.append((len(failed), miss))
         misses.sort(key=lambda ranked: ranked[0])
         nearest_ones = tuple(miss for _, miss in misses[:nearest])
         return Sight(alert.labels, alert.firing, taken, served, nearest_ones, len(misses))
@@ -225,8 +229,7 @@ class Explainer:
         at = self._ward.circumstances(state, rule)
         standing = await self._standing(state, rule) if stored else None
         why = standing.text if standing is not None else ""
-        acting = self._ward.acting(state.id)
-        seen = await self._foresight.of(state, rule, at, why, acting=acting)
+        seen = await self._ahead(state, rule, at, why, stored=stored)
         heard = tuple(Heard(str(kind), names) for kind, names in audience(rule).items())
         flaws = {name: self._reach(rule.pack, name) for one in heard for name in one.contacts}
         return Course(
@@ -249,6 +252,14 @@ class Explainer:
             audience=heard,
             unreachable={name: flaw for name, flaw in flaws.items() if flaw},
         )
+
+    async def _ahead(self, state: Incident, rule: Rule, at: Circumstances, why: str, *, stored: bool) -> Seen:
+        if self._ward.acting(state.id):
+            return Seen((), None, (), Next(Doing.ACT, "finish the step that is under way"))
+        if stored and state.phase is not Phase.CLOSED and self._ward.rule_of(state) is None:
+            text = "wait for a person: the rule that it opened under cannot be built any more"
+            return Seen((), None, (), Next(Doing.WAIT, text))
+        return await self._foresight.of(state, rule, at, why)
 
     def _because(self, state: Incident, rule: Rule, at: Circumstances) -> str:
         said, until = because(state, rule, at), self._ward.probation.get(rule.id)
@@ -297,15 +308,6 @@ class Explainer:
 def alert_with(labels: Mapping[str, str], at: datetime) -> Alert | BadAlert:
     """Make up an alert with these labels that fires since an instant, read as the webhook reads it."""
     return read_alert({"status": "firing", "labels": dict(labels), "startsAt": at.isoformat()})
-
-
-def _miss(rule: Rule, labels: Mapping[str, str]) -> tuple[int, Miss] | None:
-    """Return the first matcher that failed, ranked by how many did."""
-    failed = [matcher for matcher in rule.matchers if not matcher.matches(labels)]
-    if not failed:
-        return None
-    first = failed[0]
-    return len(failed), Miss(rule.id, str(first), first.name, labels.get(first.name))
 
 
 def _meets(state: Incident, sighting: Sighting) -> Incident:

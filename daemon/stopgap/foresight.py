@@ -57,10 +57,8 @@ class Foresight:
         self._clock = clock
         self._asks = asks
 
-    async def of(self, state: Incident, rule: Rule, at: Circumstances, why: str, *, acting: bool) -> Seen:
+    async def of(self, state: Incident, rule: Rule, at: Circumstances, why: str) -> Seen:
         """Look ahead from a state. `why` are the words of its last refusal."""
-        if acting:
-            return Seen((), None, (), Next(Doing.ACT, "finish the step that is under way"))
         walk = _Walk(self._performer, self._clock, rule, at, asks=self._asks)
         return await walk.go(state, why)
 

@@ -93,7 +93,7 @@ def _begins(case: Case, until: datetime | None, why: str) -> Next:
         return Next(Doing.WAIT, text, state.reason, why, asked.until)
     return Next(
         Doing.WAIT,
-        f"wait: {state.reason or 'asked again'}{_again(until, case.now)}",
+        f"wait: {state.reason}{_again(until, case.now)}",
         state.reason,
         why,
         until,

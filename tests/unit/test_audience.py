@@ -1,0 +1,41 @@
+"""Who hears of what: whom the rule names, and `default` of what nobody may miss."""
+
+import pytest
+from tests.timelines import START, Timeline, incident, rule
+
+from stopgap.audience import audience, must_hear, wanted
+from stopgap.incident import Event, EventKind as K, Phase
+from stopgap.rule import Escalation
+
+
+def test_a_rule_tells_each_of_its_contacts_once():
+    told = (Escalation(K.MITIGATED, ("a", "b")), Escalation(K.MITIGATED, ("b", "c")))
+    assert wanted(rule(escalate=told), K.MITIGATED) == ("a", "b", "c")
+    assert wanted(rule(), K.MITIGATED) == ()
+
+
+def test_default_hears_what_nobody_may_miss_unless_the_rule_tells_somebody():
+    heard = audience(rule(escalate=(Escalation(K.HANDED_OVER, ("oncall",)), Escalation(K.OPENED, ("chat",)))))
+    assert heard[K.HANDED_OVER] == ("oncall",)
+    assert heard[K.OPENED] == ("chat",)
+    assert heard[K.LEASE_EXPIRED] == ("default",)
+    assert K.MITIGATED not in heard
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind", "detail", "heard"),
+    [
+        (Phase.MITIGATING, K.REFUSED, {"reason": "brake"}, True),
+        (Phase.WAITING, K.REFUSED, {"reason": "brake"}, False),
+        (Phase.MITIGATING, K.REFUSED, {"reason": "target_busy"}, False),
+        (Phase.VERIFYING, K.RUNG_HELD, {"verdict": "unknown"}, True),
+        (Phase.VERIFYING, K.RUNG_HELD, {"verdict": "healthy"}, False),
+        (Phase.RECOVERING, K.PROBE_UNKNOWN, {"role": "recovered"}, True),
+        (Phase.RECOVERING, K.PROBE_UNKNOWN, {"probe": "recovered/0"}, False),
+        (Phase.OPEN, K.HANDED_OVER, {}, True),
+        (Phase.OPEN, K.OPENED, {}, False),
+    ],
+)
+def test_some_moments_must_be_heard_only_where_they_leave_something_undone(phase, kind, detail, heard):
+    timeline: Timeline = incident(phase)
+    assert must_hear(Event(kind, START, detail), timeline.state) is heard
