@@ -172,6 +172,17 @@ class StoreAndModel(RuleBasedStateMachine):
         self.both(ask)
         self.clock.move(minutes=minutes)
 
+    @rule(which=WHICH, used=st.lists(st.sampled_from(["wipe", "drain"]), unique=True).map(tuple))
+    def flap(self, which, used):
+        async def ask(journal, names):
+            asked = await self.start(journal, names[which % len(names)], (), {"limits": FREE})
+            place = {"rule": asked.request.rule, "target": asked.request.target}
+            again = (sighting(self.clock, **place),)
+            end = closing(self.clock, asked.incident, reverted_at=self.clock.now(), used=used, refiring=again)
+            return [await journal.append(each) for each in (asked, end)]
+
+        self.both(ask)
+
     async def start(self, journal, name, take, asked):
         opened = (await journal.timeline(name))[0].detail
         return acting(self.clock, name, *take, rule=opened["rule"], target=opened["target"], **asked)
