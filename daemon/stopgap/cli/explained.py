@@ -132,7 +132,7 @@ class _Course:
         for held in standing["held"]:
             _line("holds", f"{held['name']}: {', '.join(held['resources'])}")
         if standing["lease_until"]:
-            _line("until", f"{self._time(standing['lease_until'])} its lease lasts")
+            _line("lease", f"until {self._time(standing['lease_until'])}")
         earlier = [one for one in standing["said"] if one["at"] != standing["reason_since"]]
         for i, said in enumerate(earlier):
             what = f"{self._time(said['at'])} {said['event']}{' ' + said['reason'] if said['reason'] else ''}"
@@ -214,7 +214,7 @@ def _about(rung: Mapping[str, Any], *, last: bool) -> Iterator[tuple[str, str]]:
     yield from (("verifies", f"{one['question']}{_times(one)}") for one in rung["verify"])
     if rung["steps"]:
         if not rung["verify"]:
-            yield "verifies", "nothing: it is held unproven"
+            yield "verifies", "nothing: nobody knows whether it helps"
         yield "if not", _otherwise(rung, last=last)
     if rung["on_resolve"] == "keep":
         yield "afterwards", "it stays, also when the cause is gone"
