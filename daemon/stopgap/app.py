@@ -41,6 +41,7 @@ from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
 from stopgap.tell import Teller, no_link
+from stopgap.vitals import Vitals
 from stopgap.webhook import Limits, Webhook
 
 log = structlog.get_logger(__name__)
@@ -100,11 +101,14 @@ class App:
         await self.headroom.use(few(loaded.rules))
         terms = Terms(self.settings.mode, self.settings.probation)
         self.engine = Engine(self.store, self.catalog, self.clock, loaded.rulebook, self._rebuild, terms)
+        self.vitals = Vitals(self.settings, self.store, self.context, self.clock, self._ready)
         self._observe()
         await self.engine.start()
         self._stack.push_async_callback(self.engine.stop)
         await self._stack.enter_async_context(heartbeat(self.metrics.lagged, self.clock))
         await self._listen()
+        self.vitals.begin()
+        self._stack.push_async_callback(self.vitals.stop)
         self.rehearser.begin()
         self._stack.push_async_callback(self.rehearser.stop)
         log.info(
@@ -170,12 +174,16 @@ class App:
         return metrics
 
     def _observe(self) -> None:
-        self.metrics.watch(self.engine, lambda: self.store.queue_length, self.headroom.left)
+        self.metrics.watch(
+            self.engine, lambda: self.store.queue_length, self.headroom.left, self.vitals.outside
+        )
+        self.vitals.on_beat = self.metrics.beat
         self.engine.performer.asker.on_asked = self.metrics.asked
         self.links = Links(self._token(), self.settings.external_url) if self.settings.external_url else None
         link = self.links.url if self.links is not None else no_link
         teller = Teller(self.store, self.context.contacts, self.clock, self.engine.rule_of, link)
-        for observer in (logs.observe, self.metrics.observe, self.headroom.observe, teller.observe):
+        counting = (self.metrics.observe, self.headroom.observe, self.vitals.observe)
+        for observer in (logs.observe, *counting, teller.observe):
             self.engine.subscribe(observer)
         teller.start()
         self._stack.push_async_callback(teller.stop)
@@ -197,6 +205,7 @@ class App:
             login_refused=self.metrics.login_refused,
             hosts=frozenset(settings.hosts),
             links=self.links,
+            dependencies=self.vitals.outside,
         )
 
     def _token(self) -> SecretStr:
@@ -204,7 +213,7 @@ class App:
 
     def _ready(self) -> dict[str, str]:
         return {
-            "store": "" if self.store.healthy else self.store.error,
+            "store": self.vitals.store_trouble(),
             "rules": "" if self.engine.rulebook.rules else "no rule is loaded",
         }
 

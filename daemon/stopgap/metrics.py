@@ -5,7 +5,6 @@ as they are known.
 """
 
 import hashlib
-from collections import Counter as Count
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,14 +17,12 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from stopgap.alert import BadAlert
 from stopgap.guard import Reason
-from stopgap.incident import Event, EventKind as K, Incident, Outcome, Phase, Role
+from stopgap.incident import Event, EventKind as K, Incident, Outcome, Role
 from stopgap.journal import Line
-from stopgap.ledger import Brake, BrakeScope
+from stopgap.present import Present, PresentCollector, Sources
 from stopgap.probe import Verdict
 from stopgap.release import release
 from stopgap.rule import Rule
@@ -33,6 +30,7 @@ from stopgap.rule import Rule
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FEW_RULES = 200  # from here on, label sets per rule appear only when something happened
 CODES = (200, 400, 401, 408, 413, 415, 503)
+BEATS = ("succeeded", "failed", "withheld")
 
 _FAST = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
@@ -69,25 +67,6 @@ class Taken(Protocol):
         ...
 
 
-class Present(Protocol):
-    """The engine's present, asked at each scrape."""
-
-    @property
-    def incidents(self) -> Mapping[str, Incident]:
-        """The live incidents."""
-        ...
-
-    @property
-    def brakes(self) -> tuple[Brake, ...]:
-        """The brakes that are on."""
-        ...
-
-    @property
-    def stormy(self) -> bool:
-        """Tell whether a storm keeps new mitigations waiting."""
-        ...
-
-
 class Metrics:
     """All metrics of one process."""
 
@@ -106,9 +85,7 @@ class Metrics:
         self._counted: Mapping[K, Callable[[Event, Incident], None]] = {
             K.OPENED: self._on_opened,
             K.CLOSED: self._on_closed,
-            **dict.fromkeys(
-                (K.REFUSED, K.RUNG_SKIPPED, K.HANDED_OVER, K.SHADOW_PLANNED), self._on_refused
-            ),
+            **dict.fromkeys((K.REFUSED, K.RUNG_SKIPPED, K.HANDED_OVER, K.SHADOW_PLANNED), self._on_refused),
             K.STEP_STARTED: self._on_started,
             **dict.fromkeys((*_RESULTS, *_REVERTS), self._on_step),
             K.MITIGATED: self._on_mitigated,
@@ -119,6 +96,7 @@ class Metrics:
     def _outside(self) -> Iterator[tuple[Any, ...]]:
         """Name the label sets that never change."""
         yield from ((self._rejected, bad.value) for bad in BadAlert)
+        yield from ((self._beats, result) for result in BEATS)
 
     def _kinds(
         self, actions: Iterable[str], probes: Iterable[str], contacts: Iterable[str]
@@ -197,6 +175,9 @@ class Metrics:
         self._queue = self._gauge("journal_queue_length", "Operations waiting for the writer.")
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop woke up.", _LAG)
         self._heartbeat = self._gauge("heartbeat_timestamp_seconds", "When the event loop last turned.")
+        self._beats = self._counter(
+            "heartbeat_sent_total", "Heartbeats to the outside, by what came of them.", "result"
+        )
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "Whether the last load of the rules worked."
         )
@@ -251,6 +232,10 @@ class Metrics:
         self._lag.observe(seconds)
         self._heartbeat.set(now.timestamp())
 
+    def beat(self, result: str) -> None:
+        """Count one heartbeat to the outside, by one of `BEATS`."""
+        self._beats.labels(result).inc()
+
     def loaded(self, rules: Mapping[str, Rule], at: datetime) -> None:
         """Note that these rules are in force now."""
         text = "\n".join(f"{name} {rule.version}" for name, rule in sorted(rules.items()))
@@ -279,11 +264,18 @@ class Metrics:
                 family.labels(rule, value)
 
     def watch(
-        self, present: Present, queue_length: Callable[[], int], headroom: Callable[[], Mapping[str, int]]
+        self,
+        present: Present,
+        queue_length: Callable[[], int],
+        headroom: Callable[[], Mapping[str, int]],
+        dependencies: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """Compute gauges from the engine's present, the journal's queue and what is left of budgets at each scrape."""
+        """Compute gauges at each scrape: from the present, the journal's queue, budgets, and why each dependency is away."""
         self._queue.set_function(queue_length)
-        self.registry.register(_Now(present, lambda: self._known_rules, headroom))
+        self.registry.register(PresentCollector(Sources(present, self._few, headroom, dependencies)))
+
+    def _few(self) -> Collection[str]:
+        return self._known_rules if len(self._known_rules) < FEW_RULES else ()
 
     def render(self) -> bytes:
         """Write Prometheus' text format."""
@@ -336,47 +328,3 @@ class Metrics:
         self._messages.labels(str(event.detail.get("contact", "")), "succeeded" if sent else "failed").inc()
         if sent and state.rule:
             self._escalations.labels(state.rule, str(event.detail.get("when", ""))).inc()
-
-
-class _Now(Collector):
-    """Gauges of the present; a scrape of 10 000 incidents is one pass over them."""
-
-    def __init__(
-        self, present: Present, rules: Callable[[], set[str]], headroom: Callable[[], Mapping[str, int]]
-    ) -> None:
-        self._present = present
-        self._rules = rules
-        self._headroom = headroom
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Count phases, held mitigations, brakes and what is left of budgets."""
-        phases, held = Count[str](), Count[str]()
-        for state in self._present.incidents.values():
-            phases[state.phase.value] += 1
-            held[state.rule] += bool(state.held)
-        rules = self._rules() if len(self._rules()) < FEW_RULES else set()
-        brakes = Count(brake.scope.value for brake in self._present.brakes)
-        yield _family(
-            "incidents", "Live incidents.", "phase", [p.value for p in Phase if p is not Phase.CLOSED], phases
-        )
-        yield _family(
-            "mitigations_held", "Incidents that hold a mitigation.", "rule", sorted(rules | set(held)), held
-        )
-        yield _family("brake_engaged", "Brakes that are on.", "scope", [s.value for s in BrakeScope], brakes)
-        left = Count(self._headroom())
-        yield _family("budget_remaining", "Rungs that may still start now.", "rule", sorted(left), left)
-        yield GaugeMetricFamily(
-            "stopgap_storm_active", "Whether a storm keeps new mitigations waiting.", int(self._present.stormy)
-        )
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Name the families without asking for the present."""
-        for name in ("incidents", "mitigations_held", "brake_engaged", "budget_remaining", "storm_active"):
-            yield GaugeMetricFamily(f"stopgap_{name}", "")
-
-
-def _family(name: str, text: str, label: str, values: list[str], counts: Count[str]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"stopgap_{name}", text, labels=[label])
-    for value in values:
-        family.add_metric([value], counts[value])
-    return family

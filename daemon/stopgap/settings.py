@@ -76,6 +76,13 @@ class Settings(BaseSettings):
     probation: Duration = Field(
         timedelta(), description="How long a rule that was never loaded before is held in shadow."
     )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="URL outside that hears regularly that notifications could be taken; may be a secret.",
+    )
+    heartbeat_every: Duration = Field(
+        timedelta(minutes=1), description="How often it hears so; the service outside must wait for longer."
+    )
     vars: Annotated[tuple[Path, ...], Listed] = Field(
         (), description="YAML files with vars that outrank the packs'."
     )
@@ -141,6 +148,28 @@ class Settings(BaseSettings):
                 "write a URL such as https://stopgap.example.com, without user, query and fragment"
             )
         return value.rstrip("/")
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value().strip()
+        try:
+            url = urlsplit(text)
+            sound = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:
+            sound = False
+        if not sound or re.search(r"\s", text):
+            raise ValueError("write a URL such as https://hc-ping.com/UUID, or unset it")
+        return SecretStr(text)
+
+    @field_validator("heartbeat_every")
+    @classmethod
+    def _bearable(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=1) <= value <= timedelta(hours=1):
+            raise ValueError("write a duration from 1s to 1h, such as 60s")
+        return value
 
     @field_validator("webhook_token", "control_token")
     @classmethod

@@ -2,12 +2,12 @@
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import reduce
 
 import pytest
-from tests.desk import HELD, NOW, PLAN, RULE, STEP, TIMELINES, FakeEngine, event, opened
+from tests.desk import HELD, NOW, OPEN, PLAN, RULE, STEP, TIMELINES, FakeEngine, event, opened
 from tests.intake import Taken
 
 from stopgap.incident import Event, EventKind as K, Incident
@@ -139,6 +139,7 @@ def test_what_comes_in_is_counted(metrics):
     metrics.asked("http", Verdict.UNKNOWN)
     metrics.committed(8, 0.5)
     metrics.lagged(0.25, NOW)
+    metrics.beat("withheld")
     assert value(metrics, "notifications_total", code="503") == 1
     assert value(metrics, "alerts_received_total", status="firing") == 2
     assert value(metrics, "alerts_matched_total", rule="hotel/pms") == 3
@@ -151,6 +152,8 @@ def test_what_comes_in_is_counted(metrics):
     assert value(metrics, "journal_batch_size_sum") == 8
     assert value(metrics, "event_loop_lag_seconds_sum") == 0.25
     assert value(metrics, "heartbeat_timestamp_seconds") == NOW.timestamp()
+    assert value(metrics, "heartbeat_sent_total", result="withheld") == 1
+    assert value(metrics, "heartbeat_sent_total", result="failed") == 0
 
 
 def test_gauges_show_the_present_at_each_scrape(metrics):
@@ -170,6 +173,40 @@ def test_gauges_show_the_present_at_each_scrape(metrics):
     engine.brakes = (Brake(BrakeScope.GLOBAL, "", "ada", "audit", NOW),)
     assert value(metrics, "mitigations_held", rule="hotel/pms") == 0
     assert value(metrics, "brake_engaged", scope="global") == 1
+
+
+def test_what_was_handed_over_shows_until_somebody_takes_it_on(metrics):
+    engine = FakeEngine()
+    metrics.watch(engine, lambda: 0, dict)
+    open_, taken = {"acknowledged": "false"}, {"acknowledged": "true"}
+    assert value(metrics, "incidents_handed_over", rule="hotel/pms", **open_) == 0
+    state = apply(engine.incidents[OPEN], event(3, K.HANDED_OVER, reason="unsafe_label"))
+    engine.incidents[OPEN] = state
+    assert value(metrics, "incidents_handed_over", rule="hotel/pms", **open_) == 1
+    engine.incidents[OPEN] = apply(state, event(4, K.ACKNOWLEDGED, by="ada"))
+    assert value(metrics, "incidents_handed_over", rule="hotel/pms", **open_) == 0
+    assert value(metrics, "incidents_handed_over", rule="hotel/pms", **taken) == 1
+
+
+def test_the_lease_that_ends_first_shows_for_a_rule_that_holds_something(metrics):
+    engine = FakeEngine()
+    metrics.watch(engine, lambda: 0, dict)
+    since = NOW - timedelta(minutes=29)  # when the first act began
+    end = since + RULE.limits.max_hold
+    assert value(metrics, "lease_end_timestamp_seconds", rule="hotel/pms") == end.timestamp()
+    state = engine.incidents[HELD]
+    engine.incidents["INC-2"] = replace(state, id="INC-2", lease_from=since - timedelta(hours=1))
+    assert value(metrics, "lease_end_timestamp_seconds", rule="hotel/pms") == end.timestamp() - 3600
+    del engine.incidents["INC-2"]
+    engine.rule_of = lambda _: None  # its version was lost
+    assert value(metrics, "lease_end_timestamp_seconds", rule="hotel/pms") is None
+
+
+def test_a_dependency_is_up_unless_something_says_why_not(metrics):
+    metrics.watch(FakeEngine(), lambda: 0, dict, lambda: {"store": "", "prometheus": "refused"})
+    assert value(metrics, "dependency_up", dependency="store") == 1
+    assert value(metrics, "dependency_up", dependency="prometheus") == 0
+    assert value(metrics, "dependency_up", dependency="heartbeat") is None
 
 
 def test_a_failed_reload_shows_until_one_works(metrics):

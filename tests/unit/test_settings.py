@@ -1,6 +1,7 @@
 """Settings from flags, variables and files."""
 
 import os
+from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -116,8 +117,21 @@ def test_a_file_of_a_secret_that_is_no_use_is_said(monkeypatch, tmp_path, conten
         Settings()
 
 
+def test_the_heartbeat_url_is_a_secret_and_may_stand_in_a_file(monkeypatch, tmp_path):
+    assert (Settings().heartbeat_url, Settings().heartbeat_every) == (None, timedelta(minutes=1))
+    (tmp_path / "url").write_text(" https://hc.example.com/hunter4 \n")
+    monkeypatch.setenv("STOPGAP_HEARTBEAT_URL_FILE", str(tmp_path / "url"))
+    assert Settings().heartbeat_url == SecretStr("https://hc.example.com/hunter4")
+
+
+def test_a_heartbeat_url_that_is_none_is_refused_without_showing_it():
+    with pytest.raises(ValidationError) as caught:
+        Settings(heartbeat_url="ftp://hunter4")
+    assert "hunter4" not in str(caught.value)
+
+
 def test_secrets_are_never_printed():
-    settings = Settings(webhook_token="hunter2", control_token="hunter3")
+    settings = Settings(webhook_token="hunter2", control_token="hunter3", heartbeat_url="https://x/hunter4")
     assert "hunter" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
@@ -146,6 +160,12 @@ def test_a_wrong_value_is_not_printed_either():
         ("external_url", "https://x/a b", "write a URL such as"),
         ("mode", "live", "'shadow', 'approve' or 'auto'"),
         ("webhook_token", " ", "an empty token would let everybody in"),
+        ("heartbeat_url", "hc-ping.com/x", "write a URL such as"),
+        ("heartbeat_url", "", "write a URL such as"),
+        ("heartbeat_url", "https://x/a b", "write a URL such as"),
+        ("heartbeat_url", "https://x:99999/", "write a URL such as"),
+        ("heartbeat_every", "500ms", "from 1s to 1h"),
+        ("heartbeat_every", "2h", "from 1s to 1h"),
         ("log_level", "loud", "should match pattern"),
         ("max_body", 10, "greater than or equal to 1024"),
     ],

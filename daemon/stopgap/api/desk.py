@@ -127,6 +127,7 @@ class Reloaded(Protocol):
 class Desk:
     """Everything behind the API. `ready` maps each check to what is wrong with it, or to an empty text.
 
+    `dependencies` does so for what is outside, which is no reason not to be ready.
     `hosts` are the names under which control may be asked, beside localhost and addresses (DNS rebinding). With `links`, whoever
     holds a signed link may answer the request for which it was sent.
     """
@@ -143,6 +144,7 @@ class Desk:
     login_refused: Callable[[], None]
     hosts: frozenset[str] = field(default_factory=frozenset)
     links: Links | None = None
+    dependencies: Callable[[], Mapping[str, str]] = dict
 
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

@@ -21,7 +21,7 @@ async def healthy(_: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """Answer whether notifications can be taken: each check by name, 503 when one is wrong.
 
-    What a rehearsal found in the way makes nothing unready; in what words is for those who have the token.
+    What is away outside, or in the way of the rules, makes nothing unready; in what words is for those who have the token.
     """
     desk = request.app[DESK]
     checks = desk.ready()
@@ -30,7 +30,12 @@ async def ready(request: web.Request) -> web.Response:
     may_know = desk.token.admits(request.headers.get(hdrs.AUTHORIZATION, ""))
     found = desk.rehearser.last
     rehearsal = view.rehearsed(found, whole=may_know) if found is not None else None
-    return reply({"ready": not wrong, "checks": told, "rehearsal": rehearsal}, 503 if wrong else 200)
+    outside = {
+        name: (why[:200] if may_know else "away") if why else "ok"
+        for name, why in desk.dependencies().items()
+    }
+    answer = {"ready": not wrong, "checks": told, "dependencies": outside, "rehearsal": rehearsal}
+    return reply(answer, 503 if wrong else 200)
 
 
 async def reload(request: web.Request) -> web.Response:

@@ -47,12 +47,21 @@ def serve(
         str | None,
         typer.Option(metavar="DURATION", help="Hold new rules in shadow for so long, such as 24h."),
     ] = None,
+    heartbeat_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Who hears outside that we live. A secret: rather STOPGAP_HEARTBEAT_URL_FILE."
+        ),
+    ] = None,
+    heartbeat_every: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How often, such as 60s.")
+    ] = None,
     vars_: VarsFiles = None,
     var: Vars = None,
 ) -> None:
     """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
-    given["probation"] = probation
+    given |= {"probation": probation, "heartbeat_url": heartbeat_url, "heartbeat_every": heartbeat_every}
     chosen = settings(
         **given, alertmanager=alertmanager, external_url=external_url, receiver=receiver, vars=vars_, var=var
     )

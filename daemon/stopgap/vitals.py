@@ -1,0 +1,79 @@
+"""Vitals: whether this daemon and what it depends on can do their work, asked regularly, and told to somebody outside."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from stopgap.clock import Clock
+from stopgap.context import Context
+from stopgap.deadman import Beacon, Beat, DeadMan
+from stopgap.dependency import Ask, Dependencies, Dependency, Watch
+from stopgap.incident import Incident
+from stopgap.journal import Line
+from stopgap.settings import Settings
+from stopgap.store import Store
+
+ASKED_WITHIN = timedelta(seconds=5)  # for Prometheus to answer that it is there
+
+
+class Vitals:
+    """Owns the watch of the dependencies and the dead man. `ready` says what keeps notifications from being taken, by name."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        context: Context,
+        clock: Clock,
+        ready: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._store = store
+        self._ready = ready
+        self.on_beat: Callable[[str], None] = lambda _result: None
+        asks: dict[Dependency, Ask] = {
+            Dependency.STORE: lambda: store.meet((), clock.now())  # a round trip through the writer
+        }
+        if settings.prometheus:
+            asks[Dependency.PROMETHEUS] = lambda: context.prometheus.number("1", ASKED_WITHIN)
+        noted = {Dependency.CONTACTS, *([Dependency.HEARTBEAT] if settings.heartbeat_url else [])}
+        self.dependencies = Dependencies(
+            {*asks, *noted}, lambda: {name for book in context.contacts.book.values() for name in book}
+        )
+        self._watch = Watch(self.dependencies, asks)
+        self._dead_man: DeadMan | None = None
+        if settings.heartbeat_url is not None:
+            beacon = Beacon(settings.heartbeat_url, context.http.session)
+            self._dead_man = DeadMan(beacon.send, self.alive, self._came, settings.heartbeat_every)
+
+    def begin(self) -> None:
+        """Ask, and let it be known, from now on."""
+        self._watch.begin()
+        if self._dead_man is not None:
+            self._dead_man.begin()
+
+    async def stop(self) -> None:
+        """Let it be known no more: a stopped daemon takes no notification."""
+        if self._dead_man is not None:
+            await self._dead_man.stop()
+        await self._watch.stop()
+
+    def observe(self, line: Line, state: Incident) -> None:
+        """Note which contacts take messages; an observer of the engine."""
+        self.dependencies.observe(line, state)
+
+    async def alive(self) -> str:
+        """Return why notifications could not be taken, judged now, or an empty text."""
+        await self._watch.look(Dependency.STORE)
+        return "; ".join(f"{name}: {why}" for name, why in self._ready().items() if why)
+
+    def outside(self) -> dict[str, str]:
+        """Return by name why each dependency is away, or an empty text."""
+        return self.dependencies.away() | {Dependency.STORE.value: self.store_trouble()}
+
+    def store_trouble(self) -> str:
+        """Return why the store takes nothing: what its last commit said, else what its last round trip did."""
+        return self._store.error or self.dependencies.why(Dependency.STORE)
+
+    def _came(self, beat: Beat, why: str) -> None:
+        self.on_beat(beat.value)
+        if beat is not Beat.WITHHELD:
+            self.dependencies.note(Dependency.HEARTBEAT, why)
