@@ -93,6 +93,19 @@ async def test_each_start_of_a_rung_counts_newest_first_and_no_more_than_the_bud
     assert ledger.permits_global == (now, now, now - timedelta(minutes=1))
 
 
+async def test_starts_that_left_the_window_of_their_budget_are_not_told(journal: Journal, clock):
+    one = await open_one(journal, clock)
+    for shadow in (False, True):
+        await act(journal, clock, one, shadow=shadow)
+    started_at = clock.now()
+    wide = replace(FREE, budget_global=Rate(99, 2 * HOUR))
+    for left, wait in (((started_at,), 59), ((), 1)):
+        clock.move(minutes=wait)
+        for shadow in (False, True):
+            ledger = await journal.ledger(start(limits=wide, shadow=shadow))
+            assert (ledger.permits, ledger.permits_global) == (left, (started_at,))
+
+
 async def test_an_act_that_starts_no_rung_takes_no_permit_and_is_told_of_no_past(journal: Journal, clock):
     await fail(journal, clock)
     name = await open_one(journal, clock)
