@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stopgap.cli import approvals, brake, daemon, explain, incidents, rules
+from stopgap.cli import approvals, brake, daemon, explain, incidents, report, rules
 
 app = typer.Typer(
     help="First responder to Prometheus alerts: bounded, verified, temporary mitigations.",
@@ -39,6 +39,7 @@ app.command()(daemon.serve)
 app.command()(rules.check)
 app.command()(explain.explain)
 app.command()(incidents.incidents)
+app.command()(report.report)
 app.command()(incidents.ack)
 app.command()(approvals.approve)
 app.command()(approvals.deny)

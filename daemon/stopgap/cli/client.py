@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import typer
@@ -49,6 +49,10 @@ class Client:
         """Ask for something."""
         return self._ask("GET", path, query)
 
+    def text(self, path: str) -> str:
+        """Ask for something that is text, and not JSON."""
+        return self._fetch("GET", path, accept="text/*").decode()
+
     def send(self, method: str, path: str, body: Mapping[str, object] | None = None, **query: object) -> Any:
         """Say something; the answer is what stands then."""
         return self._ask(method, path, query, body)
@@ -60,25 +64,42 @@ class Client:
         query: Mapping[str, object] | None,
         body: Mapping[str, object] | None = None,
     ) -> Any:
+        answer = self._fetch(method, path, query, body)
+        try:
+            return json.loads(answer)
+        except ValueError as error:
+            self._silent(error)
+
+    def _fetch(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, object] | None = None,
+        accept: str = "application/json",
+    ) -> bytes:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         url = self._url + path + (f"?{urlencode(given)}" if given else "")
-        headers = {"Authorization": f"Bearer {token()}", "Accept": "application/json"}
+        headers = {"Authorization": f"Bearer {token()}", "Accept": accept}
         sent = None
         if body is not None:
             sent, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         request = urllib.request.Request(url, sent, headers, method=method)  # noqa: S310 - the scheme was checked
         try:
             with _OPENER.open(request, timeout=self._timeout) as answer:
-                return json.loads(answer.read(LARGEST))
+                told: bytes = answer.read(LARGEST)
+                return told
         except urllib.error.HTTPError as error:
             with error:
                 fail(_said(error))
         except (urllib.error.URLError, OSError, ValueError) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            fail(
-                f"no answer from {clean(self._url)} ({clean(reason)}): "
-                "start it with `stopgap serve`, or name it with --url"
-            )
+            self._silent(error.reason if isinstance(error, urllib.error.URLError) else error)
+
+    def _silent(self, reason: object) -> NoReturn:
+        fail(
+            f"no answer from {clean(self._url)} ({clean(reason)}): "
+            "start it with `stopgap serve`, or name it with --url"
+        )
 
 
 def _said(error: urllib.error.HTTPError) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stopgap.cli.client import only
-from stopgap.cli.screen import WRONG_USAGE, fail
+from stopgap.cli.screen import WRONG_USAGE, clean, fail
 
 if TYPE_CHECKING:
     from stopgap.journal import Journal
+    from stopgap.rule import Rule
 
 T = TypeVar("T")
 MOST = 1000  # closed incidents
@@ -67,6 +68,37 @@ def one(data: Path, wanted: str) -> dict[str, Any]:
         return view.full(fold(identifier, timeline), timeline)
 
     return _with(data, work)
+
+
+def report(data: Path, wanted: str) -> str:
+    """Return the report of one incident, as the API does."""
+    identifier = only([row["id"] for row in listing(data, None, None, None)], wanted)
+
+    async def work(journal: "Journal") -> str:
+        from stopgap.api.report import read_story
+        from stopgap.report import report as write
+        from stopgap.transitions import fold
+
+        timeline = await journal.timeline(identifier)
+        if not timeline:
+            fail(f"no incident {clean(identifier)}")
+        live = {name: fold(name, events) for name, events in (await journal.live()).items()}
+        state = fold(identifier, timeline)
+        rule = _rule(await journal.document(state.version))
+        return write(await read_story(journal, live.values(), state, timeline, rule, datetime.now(UTC)))
+
+    return _with(data, work)
+
+
+def _rule(document: Any) -> "Rule | None":
+    """Build a stored rule version again, if it still can be."""
+    from stopgap.app import bare_context, build_catalog
+    from stopgap.config import build_rule
+
+    try:
+        return build_rule(document, build_catalog(bare_context()))
+    except ValueError:
+        return None
 
 
 def brakes(data: Path) -> list[dict[str, Any]]:
