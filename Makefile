@@ -10,7 +10,7 @@ WORKERS ?= 2
 ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration rate window storm action alert matcher template probe rule catalog incident \
+PURE := errors clock duration rate window storm action alert survey matcher template probe rule recovery catalog incident \
   ledger guard plan rulebook facts transitions moves asking trials decide journal approval audience \
   explanation prospect recorder closing opening timers marks petition asker planner steps outlook \
   starting shadow perform intake weather foresight engine orders rehearsal explain

@@ -155,13 +155,17 @@ async def prometheus(
 
 @asynccontextmanager
 async def alertmanager(directory: Path, config: Mapping[str, Any], *flags: str) -> AsyncIterator[Server]:
-    """Run an Alertmanager without a cluster in `directory` (made if missing) until the block ends."""
+    """Run an Alertmanager in `directory` (made if missing) until the block ends; without a cluster unless a flag says where."""
     home = directory / "alertmanager"
     command = [
         _command("prometheus-alertmanager", "alertmanager", package="prometheus-alertmanager"),
         f"--config.file={home / 'config.yml'}",
         f"--storage.path={home / 'storage'}",
-        "--cluster.listen-address=",
+        *(
+            []
+            if any(flag.startswith("--cluster.listen-address=") for flag in flags)
+            else ["--cluster.listen-address="]
+        ),
         *flags,
     ]
     async with _running("alertmanager", home, config, command) as server:

@@ -1,27 +1,24 @@
-"""Prometheus: instant queries over HTTP, and in a few words why one could not be answered.
+"""Prometheus: instant queries and the health of its alerting rules over HTTP, and in a few words why there is no answer.
 
 An empty vector is success without elements, not an error; what that means is the asker's affair. Any `warnings` mean that the
 answer may be partial (a failed remote read, a truncated result); `infos` of newer servers are style remarks and are dropped.
-Nothing here prints the URL, because it may hold a password.
 """
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 import orjson
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
-from stopgap.duration import print_duration
+from stopgap.endpoint import Endpoint, Question, Reply, instant, shown
 from stopgap.errors import ProbeError
 
 _LARGEST = 8 * 1024 * 1024  # bytes of one answer, about 60 000 elements
-_INLINE = 128 * 1024  # a larger answer is read in a thread, so that the loop never stalls
-_SHOWN = 200  # characters of what Prometheus says of an error
+_LARGEST_RULES = 32 * 1024 * 1024  # bytes: all alerting rules with their active alerts
+_LONGEST_INTERVAL = 10 * 365 * 86400.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +37,61 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RuleAlert:
+    """One alert of a rule as Prometheus sees it: its labels lack `external_labels` and alert relabelling."""
+
+    labels: Mapping[str, str]
+    state: str  # pending or firing
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHealth:
+    """One alerting rule: what it found when it was last evaluated, when that was, and whether it worked.
+
+    The values of `labels` may be templates of Prometheus. `asked_at` is its own clock, so that `age` needs no clock of ours.
+    """
+
+    name: str
+    group: str
+    labels: Mapping[str, str]
+    health: str  # ok, err or unknown
+    last_error: str
+    evaluated_at: datetime | None  # None: never
+    asked_at: datetime
+    interval: timedelta  # between two evaluations
+    state: str  # inactive, pending or firing
+    alerts: tuple[RuleAlert, ...]
+
+    @property
+    def age(self) -> timedelta | None:
+        """Return how long ago it was evaluated, None when it never was; `asked_at` is in whole seconds, so it may be one less."""
+        return None if self.evaluated_at is None else max(self.asked_at - self.evaluated_at, timedelta())
+
+
 class Prometheus:
     """The Prometheus that all questions go to, or none. `session` is asked at every call; nothing is opened before."""
 
     def __init__(self, url: str | None, session: Callable[[], aiohttp.ClientSession]) -> None:
-        self._url = url.rstrip("/") + "/api/v1/query" if url else None
-        self._session = session
+        self._endpoint = Endpoint("Prometheus", url, session) if url else None
 
     async def query(self, expression: str, *, timeout: timedelta) -> Answer:  # noqa: ASYNC109 - bounds two attempts together
-        """Evaluate an expression now (`POST /api/v1/query`); a connection that was reset is tried once more.
+        """Evaluate an expression now (`POST /api/v1/query`).
 
         Raises ProbeError with a short reason for everything but a vector or a scalar.
         """
-        if self._url is None:
-            raise ProbeError("no Prometheus is configured: start with --prometheus URL")
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                async for attempt in AsyncRetrying(
-                    stop=stop_after_attempt(2), retry=retry_if_exception(_was_reset), reraise=True
-                ):
-                    with attempt:
-                        status, body = await self._post(self._url, expression, timeout)
-                return await _read(status, body)
-        except TimeoutError:
-            raise ProbeError(f"Prometheus did not answer within {print_duration(timeout)}") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ProbeError(f"Prometheus cannot be asked: {_reason(error)}") from None
+        form = {"query": expression, "timeout": f"{timeout.total_seconds():.3f}"}
+        question = Question("/api/v1/query", _LARGEST, form=form, cure="aggregate the query")
+        return await self._configured().ask(question, _answer, timeout)
+
+    async def rules(self, timeout: timedelta, name: str | None = None) -> tuple[RuleHealth, ...]:  # noqa: ASYNC109 - the same
+        """Return the alerting rules (`GET /api/v1/rules`), those called `name` or all. Raises ProbeError, for warnings too."""
+        query = [("type", "alert")]
+        if name is not None:
+            query.append(("rule_name[]", name))  # an older Prometheus ignores it, and returns all
+        question = Question("/api/v1/rules", _LARGEST_RULES, query)
+        found = await self._configured().ask(question, _rules, timeout)
+        return tuple(rule for rule in found if name is None or rule.name == name)
 
     async def number(self, query: str, timeout: timedelta) -> float:  # noqa: ASYNC109 - the same
         """Return the one number that a query is answered with. Raises ProbeError for anything but one finite number."""
@@ -73,62 +99,39 @@ class Prometheus:
         if answer.warnings:
             raise ProbeError(f"Prometheus warns: {answer.warnings[0]}")
         if len(answer.elements) != 1:
-            raise ProbeError(f"{_shown(query)} returned {len(answer.elements)} numbers, wanted one")
+            raise ProbeError(f"{shown(query)} returned {len(answer.elements)} numbers, wanted one")
         value = answer.elements[0].value
         if not math.isfinite(value):
-            raise ProbeError(f"{_shown(query)} = {value}")
+            raise ProbeError(f"{shown(query)} = {value}")
         return value
 
-    async def _post(self, url: str, expression: str, limit: timedelta) -> tuple[int, bytes]:
-        async with self._session().post(
-            url,
-            data={"query": expression, "timeout": f"{limit.total_seconds():.3f}"},
-            timeout=aiohttp.ClientTimeout(total=None),  # the caller's `asyncio.timeout` bounds it
-            allow_redirects=False,
-        ) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(65536):
-                body += chunk
-                if len(body) > _LARGEST:
-                    raise ProbeError(
-                        f"Prometheus' answer is larger than {_LARGEST >> 20} MiB: aggregate the query"
-                    )
-            return response.status, bytes(body)
+    def _configured(self) -> Endpoint:
+        if self._endpoint is None:
+            raise ProbeError("no Prometheus is configured: start with --prometheus URL")
+        return self._endpoint
 
 
-def _was_reset(error: BaseException) -> bool:
-    """Tell whether a connection broke after it was made: a kept-alive one that the server had closed, mostly."""
-    broken = aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError
-    return isinstance(error, broken) and not isinstance(error, aiohttp.ClientConnectorError)
-
-
-def _reason(error: Exception) -> str:
-    """Say what went wrong without the URL."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    return (cause.strerror if isinstance(cause, OSError) else None) or type(cause).__name__
-
-
-async def _read(status: int, body: bytes) -> Answer:
-    return _answer(status, body) if len(body) <= _INLINE else await asyncio.to_thread(_answer, status, body)
-
-
-def _answer(status: int, body: bytes) -> Answer:
-    """Read the body of an answer, by the envelope of Prometheus' HTTP API."""
+def _success(reply: Reply) -> tuple[Any, tuple[str, ...]]:
+    """Return data and warnings of an answer, by the envelope of Prometheus' HTTP API. Raises ProbeError for an error."""
     try:
-        envelope = orjson.loads(body)
+        envelope = orjson.loads(reply.body)
     except orjson.JSONDecodeError:
         envelope = None
     if not isinstance(envelope, dict) or "status" not in envelope:
         raise ProbeError(
-            f"Prometheus answered {status} with {_shown(body.decode('utf-8', 'replace')) or 'nothing'}"
+            f"Prometheus answered {reply.status} with {shown(reply.body.decode('utf-8', 'replace')) or 'nothing'}"
         )
     if envelope["status"] != "success":
         kind, text = envelope.get("errorType", "error"), envelope.get("error", "")
-        raise ProbeError(f"Prometheus answered {status}: {_shown(f'{kind}: {text}')}")
+        raise ProbeError(f"Prometheus answered {reply.status}: {shown(f'{kind}: {text}')}")
+    warnings = envelope.get("warnings") or []
+    return envelope.get("data"), tuple(map(str, warnings if isinstance(warnings, list) else [warnings]))
+
+
+def _answer(reply: Reply) -> Answer:
+    found, warnings = _success(reply)
     try:
-        found = envelope["data"]
-        elements = _elements(found["resultType"], found["result"])
-        return Answer(elements, tuple(map(str, envelope.get("warnings") or ())))
+        return Answer(_elements(found["resultType"], found["result"]), warnings)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ProbeError("Prometheus' answer has not the form of its HTTP API") from None
 
@@ -147,9 +150,41 @@ def _elements(kind: str, result: Any) -> tuple[Element, ...]:
         case "matrix":
             raise ProbeError("the query returns a range: use an instant vector, without [...]")
         case _:
-            raise ProbeError(f"the query returns a {_shown(str(kind))}: use one that returns numbers")
+            raise ProbeError(f"the query returns a {shown(str(kind))}: use one that returns numbers")
 
 
-def _shown(text: str) -> str:
-    line = "".join(char if char.isprintable() else " " for char in text[: _SHOWN * 4])
-    return " ".join(line.split())[:_SHOWN]
+def _rules(reply: Reply) -> tuple[RuleHealth, ...]:
+    found, warnings = _success(reply)
+    if warnings:
+        raise ProbeError(f"Prometheus warns: {shown(warnings[0])}")
+    if reply.at is None:
+        raise ProbeError("Prometheus' answer has no date: a proxy before it must hand the header `Date` on")
+    try:
+        return tuple(
+            _rule(rule, group, reply.at)
+            for group in found["groups"]
+            for rule in group["rules"]
+            if rule.get("type", "alerting") == "alerting"
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ProbeError("Prometheus' answer has not the form of its HTTP API") from None
+
+
+def _rule(rule: Any, group: Any, asked_at: datetime) -> RuleHealth:
+    evaluated_at = instant(rule["lastEvaluation"])
+    return RuleHealth(
+        name=str(rule["name"]),
+        group=str(group["name"]),
+        labels=_texts(rule.get("labels")),
+        health=str(rule["health"]),
+        last_error=shown(str(rule.get("lastError", ""))),
+        evaluated_at=None if evaluated_at.year == 1 else evaluated_at,  # Go's zero time
+        asked_at=asked_at,
+        interval=timedelta(seconds=min(max(float(group["interval"]), 0.0), _LONGEST_INTERVAL)),
+        state=str(rule["state"]),
+        alerts=tuple(RuleAlert(_texts(one["labels"]), str(one["state"])) for one in rule.get("alerts") or ()),
+    )
+
+
+def _texts(labels: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (labels or {}).items()}

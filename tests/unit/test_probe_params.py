@@ -52,6 +52,7 @@ def test_the_examples_in_the_docs_load(kind, item):
 def test_promql_waits_for_a_scrape_before_it_is_first_asked_and_the_others_do_not():
     assert {name: probe.after for name, probe in build(context()).items()} == {
         "promql": 30.0,
+        "alert": 0.0,
         "http": 0.0,
         "tcp": 0.0,
         "exec": 0.0,
@@ -65,6 +66,15 @@ def test_promql_waits_for_a_scrape_before_it_is_first_asked_and_the_others_do_no
         ("promql", {"query": "", "is": "== 1"}, "at least 1 character"),
         ("promql", {"query": "up", "is": '== "up"'}, "PromQL returns numbers"),
         ("promql", {"query": "up", "is": 1}, "write '== 1'"),
+        ("alert", {"labels": {"job": "api"}}, "write alertname"),
+        ("alert", {"labels": {"alertname": ""}}, "write alertname"),
+        ("alert", {"labels": ""}, "write alertname"),
+        (
+            "alert",
+            {"labels": {str(i): "" for i in range(1024)} | {"alertname": "X"}},
+            "1025 labels are too many",
+        ),
+        ("alert", {"labels": {"alertname": "X", "a": ["b"]}}, "valid string"),
         ("tcp", {"address": "db"}, "write host:port"),
         ("tcp", {"address": ":80"}, "write host:port"),
         ("tcp", {"address": "db:http"}, "write host:port"),
@@ -106,6 +116,14 @@ def test_a_secret_in_a_refused_parameter_is_not_printed():
     ("kind", "given", "line"),
     [
         ("promql", {"query": "max(\n  up\n)", "is": "==1"}, "promql max( up ) == 1"),
+        ("alert", {"labels": "X"}, "alert X is over"),
+        (
+            "alert",
+            {"labels": {"job": "api", "alertname": "X", "a": "b\n" + "c" * 500}, "job": "web"},
+            'alert X{a="b ' + "c" * 112 + "… is over, job web is up",
+        ),
+        ("alert", {"labels": {"job": "api", "alertname": "X"}}, 'alert X{job="api"} is over, job api is up'),
+        ("alert", {"labels": {"job": "api", "alertname": "X"}, "job": ""}, 'alert X{job="api"} is over'),
         ("tcp", {"address": "[::1]:80"}, "tcp [::1]:80"),
         ("exec", {"argv": ["ls", "-l"], "env": {"A": SecretStr("hunter2")}}, "exec A=… ls -l"),
         ("http", {"url": "http://u:hunter2@x/y?z=1"}, "http GET http://x/y?z=1 200"),

@@ -7,12 +7,13 @@ from typing import Any
 from stopgap.context import Context
 from stopgap.errors import ConfigError, Problem
 from stopgap.probe import Probe
+from stopgap.probes.alert import Alert
 from stopgap.probes.exec import Exec
 from stopgap.probes.http import Http
 from stopgap.probes.promql import Promql
 from stopgap.probes.tcp import Tcp
 
-SHIPPED: tuple[Callable[[Context], Probe[Any]], ...] = (Promql, Http, Tcp, Exec)
+SHIPPED: tuple[Callable[[Context], Probe[Any]], ...] = (Promql, Alert, Http, Tcp, Exec)
 GROUP = "stopgap.probes"
 
 
