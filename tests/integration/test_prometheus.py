@@ -151,6 +151,7 @@ async def answering(reply):
     """A server whose every answer to a query is made by `reply(request)`."""
     app = web.Application()
     app.router.add_post("/prefix/api/v1/query", reply)
+    app.router.add_get("/prefix/api/v1/rules", reply)
     async with TestServer(app) as server:
         yield f"http://probe:hunter2@127.0.0.1:{server.port}/prefix"
 
@@ -261,6 +262,82 @@ async def test_a_connection_that_is_always_reset_is_an_error_after_two_attempts(
         with pytest.raises(ProbeError, match="cannot be asked"):
             await query(url, "1")
     assert len(asked) == 2
+
+
+RULE = {
+    "name": "X",
+    "type": "alerting",
+    "state": "firing",
+    "health": "ok",
+    "labels": {"severity": "page"},
+    "lastEvaluation": "2026-01-02T03:04:05.591051121Z",
+    "alerts": [{"labels": {"alertname": "X"}, "state": "firing", "value": "1e+00"}],
+}
+DATE = {"Date": "Fri, 02 Jan 2026 03:05:05 GMT"}
+
+
+def groups(*rules, **more):
+    return json.dumps(
+        {"status": "success", "data": {"groups": [{"name": "g", "interval": 15, "rules": rules}]}, **more}
+    )
+
+
+async def rules(reply, name=None):
+    async with answering(reply) as url, client(url) as prometheus:
+        return await prometheus.rules(LONG, name)
+
+
+def dated(text, headers=DATE):
+    async def reply(request):
+        return web.Response(text=text, headers=headers)
+
+    return reply
+
+
+async def test_the_age_of_an_evaluation_goes_by_prometheus_own_clock():
+    (rule,) = await rules(dated(groups(RULE, RULE | {"type": "recording"})))
+    assert (rule.age, rule.interval) == (timedelta(seconds=59, microseconds=408_949), timedelta(seconds=15))
+    (rule,) = await rules(dated(groups(RULE | {"lastEvaluation": "2026-01-02T03:05:05.9Z"})))
+    assert rule.age == timedelta()
+
+
+async def test_rules_of_a_name_are_asked_for_and_picked_from_a_prometheus_that_knows_no_such_filter():
+    seen = []
+
+    async def reply(request):
+        seen.append((request.headers["Authorization"], list(request.query.items())))
+        return web.Response(text=groups(RULE, RULE | {"name": "Y"}), headers=DATE)
+
+    (rule,) = await rules(reply, "Y")
+    assert rule.name == "Y"
+    assert seen == [("Basic cHJvYmU6aHVudGVyMg==", [("type", "alert"), ("rule_name[]", "Y")])]
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (constant(404, "404 page not found"), "404 with 404 page not found"),
+        (constant(302, ""), "302 with nothing"),
+        (constant(503, '{"status":"error","errorType":"unavailable","error":"no"}'), "503: unavailable: no"),
+        (dated(groups(RULE, warnings=["half of the stores"])), "warns: half of the stores"),
+        (dated(groups(RULE, warnings="half")), "warns: half"),
+        (dated(groups(RULE), {"Date": "today"}), "no date"),
+        (dated(groups(RULE), {"Date": "Fri, 02 Jan 2026 03:05:05 -0000"}), "no date"),
+        (dated('{"status":"success","data":null}'), "not the form"),
+        (dated(groups({"name": "X"})), "not the form"),
+        (dated(groups(RULE | {"lastEvaluation": "soon"})), "not the form"),
+        (dated(groups(RULE | {"alerts": [1]})), "not the form"),
+        (dated(groups(RULE | {"labels": ["a"]})), "not the form"),
+    ],
+)
+async def test_an_answer_without_rules_is_an_error_with_a_short_reason(reply, why):
+    with pytest.raises(ProbeError, match=why):
+        await rules(reply)
+
+
+async def test_rules_beyond_the_limit_are_an_error():
+    with pytest.raises(ProbeError, match="larger than 32 MiB"):
+        await rules(dated(" " * (33 << 20)))
 
 
 async def test_prometheus_fires_and_alertmanager_delivers_to_a_webhook(tmp_path):

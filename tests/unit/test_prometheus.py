@@ -15,3 +15,5 @@ async def test_without_a_url_every_question_is_refused_with_the_flag_that_gives_
 
     with pytest.raises(ProbeError, match="start with --prometheus URL"):
         await Prometheus(url, session).query("up", timeout=timedelta(seconds=1))
+    with pytest.raises(ProbeError, match="start with --prometheus URL"):
+        await Prometheus(url, session).rules(timedelta(seconds=1))

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from stopgap.action import Params
 from stopgap.context import Context
-from stopgap.duration import span
+from stopgap.duration import print_duration, span
 from stopgap.errors import ProbeError
 from stopgap.probe import Finding
 from stopgap.probes.answers import healthy, one_line, unhealthy, unknown
@@ -89,7 +89,7 @@ class Alert:
                     f"up{{job={_quoted(params.asked_job)}}}", timeout=timeout
                 )
         except TimeoutError:
-            raise ProbeError(f"Prometheus did not answer within {span(timeout)}") from None
+            raise ProbeError(f"Prometheus did not answer within {print_duration(timeout)}") from None
         return judge_up(answer, params)
 
 
