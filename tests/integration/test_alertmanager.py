@@ -315,6 +315,14 @@ async def test_user_password_and_path_of_the_url_are_used_and_never_shown():
     assert one.alert.fingerprint == fingerprint({"alertname": "X", "i": "0"})
 
 
+async def test_one_that_runs_long_settles_nothing_while_another_is_away():
+    async with answering() as server:
+        assert (await survey(server.secret, receiver="us")).settled
+        away = f"http://127.0.0.1:{prometheus_server.free_port()}"
+        found = await survey(server.secret, away, receiver="us")
+    assert (found.complete, found.settled, len(found.alerts)) == (False, False, 1)
+
+
 async def test_without_a_receiver_all_alerts_are_asked_for_and_none_is_looked_up():
     async with answering() as server:
         assert (await survey(server.secret, receiver=None)).settled
