@@ -45,6 +45,7 @@ def test_a_person_is_paged_unless_a_mitigation_of_every_firing_alert_is_held():
         ({"alertname": "PageAPerson", "severity": "page"}, "pager"),
         ({"alertname": "StopgapMitigationHeld"}, "nobody"),
         ({"alertname": "StopgapDown"}, "people"),
+        ({"alertname": "Watchdog", "severity": "none"}, "stopgap,watchdog"),
     ],
 )
 def test_each_alert_is_routed_to_whom_it_is_for(labels, receivers):
@@ -60,6 +61,20 @@ def test_stopgap_receives_everything_authenticated_and_untruncated():
     assert webhook["send_resolved"] is True
     assert webhook["max_alerts"] == 0
     assert webhook["http_config"]["authorization"]["credentials_file"]
+
+
+def test_the_watchdog_is_repeated_more_often_than_its_absence_is_noticed():
+    routes = [
+        r
+        for r in load("alertmanager.yml")["route"]["routes"]
+        if 'alertname="Watchdog"' in r.get("matchers", ())
+    ]
+    assert {route["receiver"]: route["repeat_interval"] for route in routes} == {
+        "stopgap": "5m",
+        "watchdog": "1m",
+    }
+    receivers = {receiver["name"]: receiver for receiver in load("alertmanager.yml")["receivers"]}
+    assert receivers["watchdog"]["webhook_configs"][0]["send_resolved"] is False
 
 
 def test_only_the_page_is_ever_inhibited():
