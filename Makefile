@@ -10,10 +10,11 @@ WORKERS ?= 2
 ARGS ?=
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration rate window storm action alert survey matcher template probe rule recovery catalog incident \
-  ledger guard plan rulebook facts transitions moves asking trials decide journal approval audience \
-  explanation prospect recorder closing opening timers marks petition asker planner steps outlook \
-  starting shadow perform intake weather foresight engine orders rehearsal explain
+PURE := errors clock duration rate window storm action alert matcher template survey probe wording rule \
+  catalog recovery incident ledger guard plan rulebook facts transitions moves asking beginning \
+  reconcile trials decide journal approval audience explanation prospect escalation recorder closing \
+  opening timers marks petition asker planner messages steps outlook starting shadow perform intake \
+  weather foresight engine orders rehearsal explain reconciler
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))

@@ -158,6 +158,24 @@ class Say:
         return Finding(verdict, f"{params.of} is {verdict}")
 
 
+class OverParams(Params):
+    labels: dict[str, str]
+
+
+@dataclass
+class Over(Say):
+    """The probe of an alert itself, by the alert's name."""
+
+    name: ClassVar[str] = "alert"
+    params: ClassVar[type[OverParams]] = OverParams
+
+    def describe(self, params: OverParams) -> str:
+        return f"{params.labels['alertname']} is over"
+
+    async def ask(self, params: OverParams, timeout: timedelta) -> Finding:
+        return await super().ask(SayParams(of=params.labels["alertname"]), timeout)
+
+
 def step(to: str = "mock", *, action: str = "switch", name: str = "mode", **more: Any) -> StepSpec:
     return StepSpec(action, {"to": to, "name": name}, timeout=timedelta(seconds=30), **more)
 
@@ -201,7 +219,11 @@ class World:
         self.kick = Kick(switch=self.switch)
         self.say = Say()
         self.sizes: dict[str, float] = {}
-        self.catalog = Catalog({"switch": self.switch, "kick": self.kick}, {"say": self.say}, self._measure)
+        self.catalog = Catalog(
+            {"switch": self.switch, "kick": self.kick},
+            {"say": self.say, "alert": Over(self.say.verdicts, self.say.asked)},
+            self._measure,
+        )
         self.engine = self._engine()
 
     def _engine(self) -> Engine:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stopgap.incident import EventKind as K, ProbeState, lease_end
+from stopgap.incident import EventKind as K, Incident, ProbeState, lease_end
 from stopgap.moves import Case, Record, Wait, record
 from stopgap.probe import Verdict
-from stopgap.rule import ProbeSpec
+from stopgap.recovery import default_recovered
+from stopgap.rule import ProbeSpec, Rule
 
 MINUTE = timedelta(minutes=1)
 VERIFY_EVERY = timedelta(seconds=5)
@@ -56,6 +57,11 @@ def probes_of(case: Case, role: str, specs: tuple[ProbeSpec, ...]) -> list[Asked
         every = MINUTE if role == "recheck" else spec.every or (MINUTE if slow else VERIFY_EVERY)
         asked.append(Asked(key, spec, began_at, last, every))
     return asked
+
+
+def causes(state: Incident, rule: Rule) -> tuple[ProbeSpec, ...]:
+    """Return the probes of the cause: the rule's own, else whether its alerts are over; empty where nothing can be asked."""
+    return rule.recovered or default_recovered(alert.labels for alert in state.alerts.values())
 
 
 def proof_at(probes: list[Asked], hold: timedelta) -> datetime | None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
-from stopgap.asking import VERIFY_EVERY, Asked, lease_move, probes_of, proof_at, recovery_due
-from stopgap.guard import WAITS, Reason, Refusal, storm_text
+from stopgap.asking import VERIFY_EVERY, Asked, causes, lease_move, probes_of, proof_at, recovery_due
+from stopgap.beginning import again_at, approval, begin
+from stopgap.guard import Reason
 from stopgap.incident import (
-    Answer,
     Cause,
     EventKind as K,
     Incident,
@@ -30,17 +30,15 @@ from stopgap.moves import (
     Move,
     Record,
     Settle,
-    Start,
     TakeBack,
     Wait,
     braked,
     record,
-    refuse,
     soon,
     soonest,
 )
 from stopgap.probe import Verdict
-from stopgap.rule import OnFailure, Rule, RungSpec, StepSpec
+from stopgap.rule import OnFailure, Rule, StepSpec
 from stopgap.transitions import forward
 
 LOST_AFTER = 3  # unhealthy rechecks in a row
@@ -82,50 +80,7 @@ def _open(case: Case) -> Move:
         return flaw
     if state.rung >= len(case.rule.ladder):
         return record(K.HANDED_OVER, reason="ladder_exhausted", text=_exhausted(case))
-    return _approval(case) or _begin(case)
-
-
-def _approval(case: Case) -> Move | None:
-    """Return what a request for approval asks for; None when there is none, or a person said yes in time."""
-    asked = case.state.approval
-    if asked is None or asked.rung != case.state.rung or asked.answer is Answer.APPROVED:
-        return None
-    if asked.answer is Answer.DENIED:
-        text = f"{asked.by} said no: {asked.why}"
-        return record(K.HANDED_OVER, reason=Reason.APPROVAL_DENIED, text=text)
-    if case.now < asked.until:
-        return Wait(asked.until)
-    handed_over = {"reason": Reason.APPROVAL_EXPIRED, "text": "nobody answered, and silence means no"}
-    return Record(((K.APPROVAL_EXPIRED, {"request": asked.request}), (K.HANDED_OVER, handed_over)))
-
-
-def _begin(case: Case) -> Move:
-    state, storm = case.state, case.at.storm
-    if case.at.brake is not None:
-        return braked(case)
-    if storm is not None:
-        text = storm_text(case.rule.limits, storm, case.now)
-        return Wait(storm.until) if state.reason == Reason.STORM else refuse(Reason.STORM, text)
-    used = once_used(state, case.rung)
-    if used is not None:
-        return record(K.RUNG_SKIPPED, rung=state.rung, reason=used.reason, text=used.text)
-    return soon(case, _again_at(case), Start(state.rung, case.mode))
-
-
-def _again_at(case: Case) -> datetime | None:
-    """Return when to ask the guards again: at once where what they said last is not what is on record any more.
-
-    Meanwhile a brake or a storm had the word, or the incident went on; the instant belongs to a question of before.
-    """
-    reason = case.state.reason
-    return case.at.retry_at if reason in WAITS and reason != Reason.STORM else None
-
-
-def once_used(state: Incident, spec: RungSpec) -> Refusal | None:
-    """Refuse a rung that runs once, and has."""
-    if not spec.once or spec.name not in state.used:
-        return None
-    return Refusal(Reason.ONCE_USED, f"{spec.name} has run already in this chain of flaps, and runs once")
+    return approval(case) or begin(case)
 
 
 def _exhausted(case: Case) -> str:
@@ -231,7 +186,7 @@ def _after_failure(case: Case) -> Move:
 
 
 def _take_back(case: Case, move: TakeBack) -> Move:
-    return braked(case) if case.at.brake is not None else soon(case, _again_at(case), move)
+    return braked(case) if case.at.brake is not None else soon(case, again_at(case), move)
 
 
 # --- verifying: did it help? ---
@@ -311,17 +266,21 @@ def _ask(case: Case, due_at: Mapping[str, datetime]) -> Ask | Wait:
 # --- recovering: is the cause gone? ---
 
 
-def _recovering(case: Case) -> Move:
+def _recovering(case: Case) -> Move:  # noqa: PLR0911 - one return per row
     state = case.state
     rungs = tuple(n for n in state.held if not state.rungs[n].kept)
     if not rungs:
         return _close(case)
     if state.flaps >= FLAPS_HELD:
         return _unproven(case, f"flap {state.flaps} within six hours: held until a person reverts")
-    if not case.rule.recovered:
-        return _unproven(case, "the rule has no `recovered` probe: held until a person reverts or closes")
-    probes = probes_of(case, "recovered", case.rule.recovered)
+    specs = causes(state, case.rule)
+    if not specs:
+        return _unproven(case, "an alert without a name cannot be asked about: held until a person reverts")
+    probes = probes_of(case, "recovered", specs)
     proof = proof_at(probes, case.hold)
+    if _in_the_dark(case, probes):
+        why = "nobody can say whether the cause is gone: held, and asked on"
+        return record(K.PROBE_UNKNOWN, role="recovered", why=why)
     asking = _ask(case, {p.key: recovery_due(p, proof) for p in probes})
     if isinstance(asking, Ask) or proof is None or case.now < proof:
         return asking
@@ -329,6 +288,13 @@ def _recovering(case: Case) -> Move:
     if isinstance(move, Wait):  # held back: asked on meanwhile
         return soonest(move.until, asking.until)
     return move
+
+
+def _in_the_dark(case: Case, probes: list[Asked]) -> bool:
+    """Tell whether a probe of the cause has known nothing for so long that a person must hear of it, and has not."""
+    limit = case.now - case.rule.limits.unknown_for
+    dark = (p.last is not None and p.verdict is Verdict.UNKNOWN and p.last.since <= limit for p in probes)
+    return not case.state.unproven and any(dark)
 
 
 def _unproven(case: Case, why: str) -> Move:

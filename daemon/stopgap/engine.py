@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -50,6 +50,26 @@ class Terms:
     probation: timedelta = timedelta()
 
 
+class Claims(Protocol):
+    """Whoever knows how far the claims of alerts can be trusted."""
+
+    def doubt(self, identifier: str) -> str:
+        """Return why an incident may not act yet, or ""."""
+        ...
+
+    def silenced(self, state: Incident) -> bool:
+        """Tell whether a person has silenced all of its alerts that fire."""
+        ...
+
+    def repeated(self, fingerprint: str) -> None:
+        """Take note of an alert that was notified again."""
+        ...
+
+    def observe(self, line: Line, state: Incident) -> None:
+        """Take note of a committed line."""
+        ...
+
+
 class Engine:
     """Owns the live incidents. `start` replays the journal, `stop` drains to the next step border and reverts nothing."""
 
@@ -80,6 +100,7 @@ class Engine:
         self._acting: set[str] = set()
         self._dirty: set[str] = set()
         self._urgent: list[tuple[str, datetime, str]] = []  # the dirty ones, most severe and oldest first
+        self._claims: Claims | None = None
         self._stopping = False
 
     @property
@@ -167,9 +188,20 @@ class Engine:
         except ValueError as error:  # the action or probe that it names is gone
             log.error("rule_version_lost", version=version, why=str(error))  # noqa: TRY400 - expected, no trace
 
-    async def receive(self, alerts: Sequence[Alert]) -> Received:
+    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
-        return await self.intake.receive(alerts)
+        return await self.intake.receive(alerts, by)
+
+    def trust(self, claims: Claims) -> None:
+        """Ask these claims from now on whether what an alert says is to be believed."""
+        self._claims = claims
+        self.intake.on_repeat = claims.repeated
+        self.subscribe(claims.observe)
+
+    def reconsider(self, identifiers: Iterable[str]) -> None:
+        """Let incidents be decided anew."""
+        for identifier in identifiers:
+            self._touch(identifier)
 
     # --- the timeline comes back from the journal ---
 
@@ -293,6 +325,8 @@ class Engine:
             rule_removed=state.rule not in self.rulebook.rules,
             bound=self.mode,
             storm=self._weather.storm(rule.limits) if starts else None,
+            doubt=self._claims.doubt(state.id) if self._claims else "",
+            silenced=self._claims.silenced(state) if starts and self._claims else False,
         )
 
     async def _perform(self, state: Incident, rule: Rule, move: Deed, at: Circumstances) -> None:

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     BLAST_RADIUS = "blast_radius"
     STALE_PLAN = "stale_plan"
     YIELDED = "yielded"
+    SILENCED = "silenced"
+    RECONCILING = "reconciling"
     STORE_UNAVAILABLE = "store_unavailable"
     PRECONDITION_FAILED = "precondition_failed"
     PRECONDITION_UNKNOWN = "precondition_unknown"
@@ -66,6 +68,8 @@ WAITS = frozenset(
         Reason.BLAST_RADIUS,
         Reason.STALE_PLAN,
         Reason.YIELDED,
+        Reason.SILENCED,
+        Reason.RECONCILING,
         Reason.STORE_UNAVAILABLE,
     }
 )

@@ -1,8 +1,8 @@
 """Intake: what alerts say becomes news for the journal; a repeat that changes nothing writes nothing."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -76,6 +76,7 @@ class Intake:
         self._served = Marks()  # rules
         self._places: dict[str, tuple[Place, ...]] = {}
         self._receiving = 0
+        self.on_repeat: Callable[[str], None] = lambda _fingerprint: None
 
     async def start(self) -> None:
         """Learn which alerts are served. Raises StoreError."""
@@ -100,8 +101,11 @@ class Intake:
         on_probation = until is not None and self._clock.now() < until
         return Mode.SHADOW if on_probation else bounded(rule.mode, self._ward.mode)
 
-    async def receive(self, alerts: Sequence[Alert]) -> Received:
-        """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
+    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Received:
+        """Make what these alerts change durable. Raises StoreError: nothing of them may count as received.
+
+        `by` names who told of them, where it was not a webhook.
+        """
         received, news = Received(), list[Sighting]()
         for i, alert in enumerate(alerts):
             if i % SLICE == SLICE - 1:
@@ -111,7 +115,9 @@ class Intake:
             for place in places:
                 received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
                 if self._is_news(place, alert):
-                    news.append(self.sighting(place, alert))
+                    news.append(replace(self.sighting(place, alert), by=by))
+                elif alert.firing:
+                    self.on_repeat(alert.fingerprint)
             news += self._ends(alert, places)
         if news:
             self._receiving += 1

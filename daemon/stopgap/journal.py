@@ -24,7 +24,8 @@ class Sighting:
     """One alert of one notification, as one rule sees it. `alert` holds labels, annotations and starts_at (RFC 3339).
 
     The writer joins or opens the live incident of (rule, target); a firing alert that it knows to fire changes nothing, as does a
-    resolved one that it does not know. `flap_window` is how long after a revert a new incident counts as a flap.
+    resolved one that it does not know. `flap_window` is how long after a revert a new incident counts as a flap. `by` names who
+    told of it, where that was not Alertmanager's webhook.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Sighting:
     at: datetime
     flaw: str = ""
     flap_window: timedelta = timedelta(minutes=15)
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

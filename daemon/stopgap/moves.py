@@ -76,7 +76,8 @@ class Circumstances:
 
     `brake` is the brake that covers this incident. `retry_at` is when a refused request may be asked again (None: now).
     `rule_removed` tells that the rule stands in no loaded pack any more. `bound` is the daemon's `--mode`. `storm` is the storm by
-    the rule's limit.
+    the rule's limit. `doubt` says why the claim that it fires has yet to be confirmed. `silenced` tells that a person has silenced
+    all of its alerts that fire: a hand raised.
     """
 
     now: datetime
@@ -85,6 +86,8 @@ class Circumstances:
     rule_removed: bool = False
     bound: Mode = Mode.AUTO
     storm: Storm | None = None
+    doubt: str = ""
+    silenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

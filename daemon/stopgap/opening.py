@@ -67,20 +67,26 @@ def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
     detail["flaps"] = flaps(sighting, follows)
     detail["rung"] = follows.rung if follows else 0
     detail["alerts"] = {sighting.fingerprint: dict(sighting.alert)}
-    return Event(EventKind.OPENED, sighting.at, detail, 1)
+    return Event(EventKind.OPENED, sighting.at, detail | _told(sighting), 1)
 
 
 def joined(sighting: Sighting) -> Event:
     """Return the event of an alert that joins a live incident."""
-    return Event(EventKind.ALERT_JOINED, sighting.at, {"fingerprint": sighting.fingerprint, **sighting.alert})
+    detail = {"fingerprint": sighting.fingerprint, **sighting.alert, **_told(sighting)}
+    return Event(EventKind.ALERT_JOINED, sighting.at, detail)
 
 
 def resolved(sighting: Sighting) -> Event:
     """Return the event of an alert that is over."""
-    return Event(EventKind.ALERT_RESOLVED, sighting.at, {"fingerprint": sighting.fingerprint})
+    detail = {"fingerprint": sighting.fingerprint, **_told(sighting)}
+    return Event(EventKind.ALERT_RESOLVED, sighting.at, detail)
 
 
 def refired(sighting: Sighting) -> Event:
     """Return the event of an alert that was over and fires again."""
     detail = {"fingerprint": sighting.fingerprint, "starts_at": sighting.alert.get("starts_at", "")}
-    return Event(EventKind.REFIRED, sighting.at, detail)
+    return Event(EventKind.REFIRED, sighting.at, detail | _told(sighting))
+
+
+def _told(sighting: Sighting) -> dict[str, str]:
+    return {"by": sighting.by} if sighting.by else {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stopgap.asker import Asker
-from stopgap.decide import once_used
+from stopgap.beginning import once_used
 from stopgap.guard import Reason, Refusal
 from stopgap.incident import Incident
 from stopgap.moves import Case, Circumstances

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from stopgap.asking import causes
 from stopgap.catalog import Catalog
 from stopgap.guard import Refusal
 from stopgap.incident import Incident
@@ -43,7 +44,7 @@ class Planner:
 
     def recovered(self, state: Incident, rule: Rule) -> tuple[PlannedProbe, ...] | Refusal:
         """Render the probes of the cause."""
-        return plan_probes(rule.recovered, self._catalog, self._scope(state, rule))
+        return plan_probes(causes(state, rule), self._catalog, self._scope(state, rule))
 
     def _scope(self, state: Incident, rule: Rule, rung: int | None = None) -> Scope:
         begun = state.rungs.get(rung) if rung is not None else None

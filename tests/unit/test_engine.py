@@ -9,7 +9,7 @@ from tests.world import MOCK, START, World, alert, probe, rule, step
 
 from stopgap.engine import Terms
 from stopgap.errors import PermanentError, TemporaryError
-from stopgap.incident import Phase
+from stopgap.incident import EventKind as K, Phase
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NotPossible
 from stopgap.probe import Verdict
@@ -229,14 +229,31 @@ async def test_a_failed_revert_stops_and_waits_for_a_person():
 
 
 @virtually
-async def test_a_rule_without_a_probe_of_the_cause_stays_held_and_says_so_once():
+async def test_without_a_probe_of_the_cause_the_alert_itself_is_asked_about():
     world = await World((rule(recovered=()),)).start()
+    await world.fire()
+    await world.settle()
+    await world.resolve()
+    await world.passes(minutes=6)
+    assert world.say.asked["Down"] >= 2
+    assert world.outcome() == ["recovered"]
+
+
+@virtually
+async def test_what_nobody_can_prove_stays_held_and_that_is_said_once():
+    world = await World((rule(recovered=()),)).start()
+    world.say.verdicts["Down"] = Verdict.UNKNOWN
     await world.fire()
     await world.settle()
     await world.resolve()
     await world.passes(hours=2)
     assert world.switch.values["mode"] == "mock"
-    assert world.words.count("probe_unknown") == 1
+    assert [
+        e.detail.get("why") for e in world.journal.timelines[world.incident.id] if e.kind is K.PROBE_UNKNOWN
+    ] == [
+        "Down is unknown",
+        "nobody can say whether the cause is gone: held, and asked on",
+    ]
     await world.passes(hours=5)
     assert world.words.count("lease_ending") == 1
     assert world.words.count("lease_expired") >= 2
@@ -244,9 +261,9 @@ async def test_a_rule_without_a_probe_of_the_cause_stays_held_and_says_so_once()
     expired = world.words.count("lease_expired")
     await world.passes(hours=2)
     assert world.words.count("lease_expired") == expired
-    await world.orders.close(world.incident.id, "ann", "for good", keep=True)
-    assert world.outcome() == ["kept"]
-    assert world.switch.values["mode"] == "mock"
+    world.say.verdicts["Down"] = Verdict.HEALTHY
+    await world.passes(minutes=7)
+    assert world.outcome() == ["recovered"]
 
 
 @virtually

@@ -14,6 +14,8 @@ from stopgap.engine import Terms
 from stopgap.explain import Explainer
 from stopgap.explanation import Explanation
 from stopgap.guard import Reason
+from stopgap.incident import Incident
+from stopgap.journal import Line
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Verdict
 from stopgap.rate import Rate
@@ -37,6 +39,25 @@ def reaches(reason: Reason, numbers: str) -> Callable[[Scenario], Scenario]:
         return scenario
 
     return mark
+
+
+class Claimed:
+    """Says of every claim what a test wants."""
+
+    def __init__(self, doubts: str = "", *, silent: bool = False) -> None:
+        self._doubts, self._silent = doubts, silent
+
+    def doubt(self, identifier: str) -> str:
+        return self._doubts
+
+    def silenced(self, state: Incident) -> bool:
+        return self._silent
+
+    def repeated(self, fingerprint: str) -> None:
+        """Nothing follows."""
+
+    def observe(self, line: Line, state: Incident) -> None:
+        """Nothing follows."""
 
 
 def explainer(world: World, **more: Any) -> Explainer:
@@ -198,6 +219,24 @@ async def _yielded() -> Explanation:
     second = rule("second", match='alertname="Slow"', yield_to=("test/mock",))
     world = await fired(rule(limits=replace(GENEROUS, blast_radius=BlastRadius("nobody knows", 1))), second)
     return await about_alert(world, alert("Slow"))
+
+
+@reaches(Reason.RECONCILING, "perhaps an old message")
+async def _reconciling() -> Explanation:
+    world = await started()
+    world.engine.trust(Claimed(doubts="perhaps an old message"))
+    await world.fire()
+    await world.settle()
+    return await about_incident(world)
+
+
+@reaches(Reason.SILENCED, "a person silenced its alerts")
+async def _silenced() -> Explanation:
+    world = await started()
+    world.engine.trust(Claimed(silent=True))
+    await world.fire()
+    await world.settle()
+    return await about_incident(world)
 
 
 @reaches(Reason.STORE_UNAVAILABLE, "the guards cannot be asked: disk on fire")

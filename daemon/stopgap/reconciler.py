@@ -1,0 +1,197 @@
+"""Reconciler: asks all Alertmanagers what they know, and lets the engine believe what that proves.
+
+It also holds back what rests on an old claim: incidents that a restart found waiting, and alerts that fire again with the start of
+an episode that was resolved. They act once a survey, a second notification or Prometheus confirms them.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from stopgap.alert import Alert
+from stopgap.clock import Clock
+from stopgap.errors import StoreError
+from stopgap.incident import EventKind as K, Incident, Phase
+from stopgap.journal import CONTROL, Line
+from stopgap.probe import Verdict
+from stopgap.reconcile import Beliefs, Conclusion, Ended, all_over, ambiguous, believed_over
+from stopgap.survey import Survey, Surveyor
+
+log = structlog.get_logger(__name__)
+
+EVERY = timedelta(seconds=30)
+PATIENCE = timedelta(seconds=60)  # without a complete survey, until Prometheus is asked alone
+REMEMBERED = 20_000  # episodes that are over
+POLLED = "alertmanager"  # by whom an event is said that no webhook told
+ALONE = "prometheus"
+
+Confirm = Callable[[Incident], Awaitable[Verdict]]
+"""Asks Prometheus whether an incident's alerts are over: healthy when they are, unhealthy while they fire."""
+
+
+class Ward(Protocol):
+    """What the reconciler needs of the engine."""
+
+    @property
+    def incidents(self) -> Mapping[str, Incident]:
+        """The live incidents."""
+        ...
+
+    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Any:
+        """Make what these alerts change durable. Raises StoreError."""
+        ...
+
+    def reconsider(self, identifiers: Iterable[str]) -> None:
+        """Let incidents be decided anew."""
+        ...
+
+
+class Reconciler:
+    """Surveys every half minute. Without Alertmanagers it only clears doubts, by Prometheus where there is one."""
+
+    def __init__(
+        self, ward: Ward, clock: Clock, surveyor: Surveyor, confirm: Confirm | None, receiver: str | None
+    ) -> None:
+        self._ward = ward
+        self._clock = clock
+        self._surveyor = surveyor
+        self._confirm = confirm
+        self.receiver = receiver  # ours, as configured; learnt from a webhook where nobody named it
+        self._beliefs = Beliefs()
+        self._doubts: dict[str, str] = {}
+        self._silenced: frozenset[str] = frozenset()
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self._heard_at = clock.now()  # of the last complete survey, or the start
+        self.last: Survey | None = None
+
+    async def start(self) -> None:
+        """Doubt all that waits since before the start, and begin to ask."""
+        if self._surveyor or self._confirm is not None:
+            for state in self._ward.incidents.values():
+                if state.phase in (Phase.OPEN, Phase.WAITING) and state.firing:
+                    self._doubts[state.id] = (
+                        "it waited since before the restart: its alerts are asked about first"
+                    )
+        self._task = asyncio.create_task(self._go(), name="reconciler")
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # --- what decisions depend on ---
+
+    def doubt(self, identifier: str) -> str:
+        """Return why an incident may not act yet, or "" when its claim is fresh or confirmed."""
+        return self._doubts.get(identifier, "")
+
+    def silenced(self, state: Incident) -> bool:
+        """Tell whether a person has silenced all of its alerts that fire."""
+        if not self._silenced:
+            return False
+        firing = {fingerprint for fingerprint, alert in state.alerts.items() if alert.firing}
+        return bool(firing) and firing <= self._silenced
+
+    # --- what is heard otherwise ---
+
+    def observe(self, line: Line, state: Incident) -> None:
+        """Remember which episodes are over, and doubt an alert that fires again with the same start; an observer of the engine."""
+        if line.incident == CONTROL:
+            return
+        event = line.event
+        if event.kind is K.ALERT_RESOLVED:
+            self._remember(event.detail.get("fingerprint", ""), state, event.at)
+        elif event.kind in (K.OPENED, K.ALERT_JOINED, K.REFIRED) and "by" not in event.detail:
+            if ambiguous(self._ended, state):
+                self._doubts[state.id] = (
+                    "it fires with the start of an episode that is over: perhaps an old message"
+                )
+        elif event.kind is K.CLOSED:
+            self._doubts.pop(state.id, None)
+
+    def _remember(self, fingerprint: str, state: Incident, at: datetime) -> None:
+        if fingerprint in state.alerts:
+            self._ended[fingerprint] = Ended(state.alerts[fingerprint].starts_at, at)
+            self._ended.move_to_end(fingerprint)
+            if len(self._ended) > REMEMBERED:
+                self._ended.popitem(last=False)
+
+    def repeated(self, fingerprint: str) -> None:
+        """Believe an alert that was notified again."""
+        if not self._doubts:
+            return
+        self._believe(
+            name for name in self._doubts if self._fires(self._ward.incidents.get(name), {fingerprint})
+        )
+
+    # --- asking ---
+
+    async def _go(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except StoreError as error:
+                log.warning("store_unavailable", unreconciled=True, why=str(error))
+            except Exception:  # border: task. One poll that goes wrong must not be the last
+                log.exception("reconciler_fault")
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def _once(self) -> None:
+        if self._surveyor:
+            asked = self.receiver
+            survey = await self._surveyor.survey(asked)
+            self.last = survey
+            if survey.complete:
+                self._heard_at = self._clock.now()
+            await self._conclude(survey, ours=asked is not None)
+        impatient = self._clock.now() - self._heard_at >= PATIENCE
+        if self._doubts and self._confirm is not None and (impatient or not self._surveyor):
+            await self._ask_prometheus(self._confirm)
+
+    async def _conclude(self, survey: Survey, *, ours: bool) -> None:
+        found = self._beliefs.conclude(self._ward.incidents.values(), survey, ours=ours)
+        fresh = tuple(alert for alert in found.firing if not believed_over(self._ended, alert, survey.at))
+        if fresh or found.over:
+            log.info("reconciled", firing=len(fresh), over=len(found.over))
+            await self._ward.receive((*fresh, *found.over), by=POLLED)
+        self._see_silences(found)
+        self._believe(
+            name for name in self._doubts if self._fires(self._ward.incidents.get(name), found.present)
+        )
+
+    def _see_silences(self, found: Conclusion) -> None:
+        before, self._silenced = self._silenced, found.silenced
+        if before != found.silenced:
+            changed = before ^ found.silenced
+            touched = [s.id for s in self._ward.incidents.values() if self._fires(s, changed)]
+            self._ward.reconsider(touched)
+
+    async def _ask_prometheus(self, confirm: Confirm) -> None:
+        doubted = [self._ward.incidents[name] for name in self._doubts if name in self._ward.incidents]
+        verdicts = await asyncio.gather(*map(confirm, doubted))
+        told = list(zip(doubted, verdicts, strict=True))
+        self._believe([state.id for state, verdict in told if verdict is Verdict.UNHEALTHY])
+        if not self._surveyor:  # Prometheus alone decides
+            over = [
+                alert for state, verdict in told if verdict is Verdict.HEALTHY for alert in all_over(state)
+            ]
+            if over:
+                await self._ward.receive(over, by=ALONE)
+
+    def _believe(self, identifiers: Iterable[str]) -> None:
+        believed = [name for name in identifiers if name in self._doubts]
+        for name in believed:
+            del self._doubts[name]
+        if believed:
+            self._ward.reconsider(believed)
+
+    @staticmethod
+    def _fires(state: Incident | None, fingerprints: Iterable[str]) -> bool:
+        known = state.alerts if state is not None else {}
+        return any(one in known and known[one].firing for one in fingerprints)
