@@ -20,6 +20,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from stopgap import actions, api, log as logs, probes
+from stopgap.alertmanager import Alertmanagers
 from stopgap.body import SERVER
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock, SystemClock
@@ -37,6 +38,7 @@ from stopgap.link import Links
 from stopgap.metrics import Metrics, few
 from stopgap.orders import Orders
 from stopgap.prometheus import Prometheus
+from stopgap.reconciler import Reconciler
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
@@ -104,7 +106,12 @@ class App:
         self.vitals = Vitals(self.settings, self.store, self.context, self.clock, self._ready)
         self._observe()
         await self.engine.start()
+        self.reconciler = self._reconciler()
+        self.engine.trust(self.reconciler)
+        await self.reconciler.start()
+        self.teller.start()
         self._stack.push_async_callback(self.engine.stop)
+        self._stack.push_async_callback(self.reconciler.stop)
         await self._stack.enter_async_context(heartbeat(self.metrics.lagged, self.clock))
         await self._listen()
         self.vitals.begin()
@@ -164,6 +171,12 @@ class App:
         except StoreError as error:  # what is said is true all the same
             log.error(kind.value, store=str(error), **detail)  # noqa: TRY400 - expected, no trace
 
+    def _reconciler(self) -> Reconciler:
+        settings = self.settings
+        surveyor = Alertmanagers(settings.alertmanager, self.context.http.session, self.clock)
+        confirm = self.engine.performer.over if settings.prometheus else None
+        return Reconciler(self.engine, self.clock, surveyor, confirm, settings.receiver)
+
     # --- observers ---
 
     def _metrics(self, loaded: Loaded) -> Metrics:
@@ -181,12 +194,12 @@ class App:
         self.engine.performer.asker.on_asked = self.metrics.asked
         self.links = Links(self._token(), self.settings.external_url) if self.settings.external_url else None
         link = self.links.url if self.links is not None else no_link
-        teller = Teller(self.store, self.context.contacts, self.clock, self.engine.rule_of, link)
+        contacts, rule_of = self.context.contacts, self.engine.rule_of
+        self.teller = Teller(self.store, contacts, self.clock, rule_of, link, self._rebuild)
         counting = (self.metrics.observe, self.headroom.observe, self.vitals.observe)
-        for observer in (logs.observe, *counting, teller.observe):
+        for observer in (logs.observe, *counting, self.teller.observe):
             self.engine.subscribe(observer)
-        teller.start()
-        self._stack.push_async_callback(teller.stop)
+        self._stack.push_async_callback(self.teller.stop)
 
     # --- the web ---
 
@@ -221,7 +234,9 @@ class App:
         settings = self.settings
         app = web.Application(client_max_size=settings.max_body)
         credential = Credential(settings.webhook_token, basic=True)
-        Webhook(self.engine, self.metrics, credential, Limits(body=settings.max_body)).mount(app)
+        webhook = Webhook(self.engine, self.metrics, credential, Limits(body=settings.max_body))
+        webhook.on_heard = self.reconciler.heard
+        webhook.mount(app)
         api.mount(app, self._desk())
         runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
         await runner.setup()

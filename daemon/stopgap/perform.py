@@ -19,7 +19,7 @@ from stopgap.journal import Journal
 from stopgap.moves import Act, Ask, Circumstances, Deed, Record, Settle, Start, TakeBack, record
 from stopgap.plan import PlannedProbe
 from stopgap.planner import Planner
-from stopgap.probe import Finding
+from stopgap.probe import Finding, Verdict
 from stopgap.recorder import Recorder
 from stopgap.rule import AtOnce, Mode, Rule
 from stopgap.rulebook import Rulebook
@@ -134,6 +134,16 @@ class Performer:
         await self.recorder.append(state, event, request=request)
 
     # --- probes ---
+
+    async def over(self, state: Incident) -> Verdict:
+        """Ask Prometheus whether an incident's alerts are over: unhealthy while one fires, unknown where nobody can say."""
+        probes = self.planner.over(state)
+        if isinstance(probes, Refusal) or not probes:
+            return Verdict.UNKNOWN
+        verdicts = {finding.verdict for finding in await self.asker.ask(probes)}
+        if Verdict.UNHEALTHY in verdicts:
+            return Verdict.UNHEALTHY
+        return Verdict.UNKNOWN if Verdict.UNKNOWN in verdicts else Verdict.HEALTHY
 
     async def _ask(self, state: Incident, rule: Rule, move: Ask) -> None:
         probes = self.planner.probes(state, rule, move.keys)

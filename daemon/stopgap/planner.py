@@ -7,6 +7,7 @@ from stopgap.catalog import Catalog
 from stopgap.guard import Refusal
 from stopgap.incident import Incident
 from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
+from stopgap.recovery import default_recovered
 from stopgap.rule import Rule
 from stopgap.rulebook import Rulebook
 from stopgap.template import Scope
@@ -45,6 +46,11 @@ class Planner:
     def recovered(self, state: Incident, rule: Rule) -> tuple[PlannedProbe, ...] | Refusal:
         """Render the probes of the cause."""
         return plan_probes(causes(state, rule), self._catalog, self._scope(state, rule))
+
+    def over(self, state: Incident) -> tuple[PlannedProbe, ...] | Refusal:
+        """Render the questions whether an incident's alerts are over."""
+        specs = default_recovered(alert.labels for alert in state.alerts.values())
+        return plan_probes(specs, self._catalog, Scope())
 
     def _scope(self, state: Incident, rule: Rule, rung: int | None = None) -> Scope:
         begun = state.rungs.get(rung) if rung is not None else None

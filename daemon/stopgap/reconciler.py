@@ -7,6 +7,7 @@ an episode that was resolved. They act once a survey, a second notification or P
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from stopgap.incident import EventKind as K, Incident, Phase
 from stopgap.journal import CONTROL, Line
 from stopgap.probe import Verdict
 from stopgap.reconcile import Beliefs, Conclusion, Ended, all_over, ambiguous, believed_over
-from stopgap.survey import Survey, Surveyor
+from stopgap.survey import Survey, Surveyor, receiver_name
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +68,7 @@ class Reconciler:
         self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self._heard_at = clock.now()  # of the last complete survey, or the start
+        self._at_once = asyncio.Event()
         self.last: Survey | None = None
 
     async def start(self) -> None:
@@ -122,6 +124,13 @@ class Reconciler:
             if len(self._ended) > REMEMBERED:
                 self._ended.popitem(last=False)
 
+    def heard(self, receiver: str, truncated: int) -> None:
+        """Learn our name from a notification, and ask at once for what it left out."""
+        if self.receiver is None:
+            self.receiver = receiver_name(receiver)
+        if truncated:
+            self._at_once.set()
+
     def repeated(self, fingerprint: str) -> None:
         """Believe an alert that was notified again."""
         if not self._doubts:
@@ -140,7 +149,9 @@ class Reconciler:
                 log.warning("store_unavailable", unreconciled=True, why=str(error))
             except Exception:  # border: task. One poll that goes wrong must not be the last
                 log.exception("reconciler_fault")
-            await asyncio.sleep(EVERY.total_seconds())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), EVERY.total_seconds())
+            self._at_once.clear()
 
     async def _once(self) -> None:
         if self._surveyor:

@@ -66,12 +66,14 @@ class Settings(BaseSettings):
     listen: str = Field("127.0.0.1:9797", description="HOST:PORT; beyond loopback a webhook token is a must.")
     prometheus: str | None = Field(None, description="URL of the Prometheus that promql probes ask.")
     alertmanager: Annotated[tuple[str, ...], Listed] = Field(
-        (), description="URLs of Alertmanagers (not asked yet)."
+        (), description="URLs of all Alertmanagers: what messages say is held against what they say."
     )
     external_url: str | None = Field(
         None, description="URL under which people reach this daemon; messages then carry links that approve."
     )
-    receiver: str | None = Field(None, description="Our receiver's name in Alertmanager (not used yet).")
+    receiver: str | None = Field(
+        None, description="Our receiver's name in Alertmanager; else learnt from the first notification."
+    )
     mode: Mode = Field(Mode.AUTO, description="Upper bound of what rules may do: auto, approve or shadow.")
     probation: Duration = Field(
         timedelta(), description="How long a rule that was never loaded before is held in shadow."

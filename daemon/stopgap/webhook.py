@@ -8,7 +8,7 @@ that (`handler_cancellation` stays off).
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -117,6 +117,7 @@ class Webhook:
         self._room = Room(self._limits.bodies)
         self._large = asyncio.Lock()
         self._seldom = Seldom(timedelta(seconds=10))
+        self.on_heard: Callable[[str, int], None] = lambda _receiver, _truncated: None
 
     def mount(self, app: web.Application) -> None:
         """Add the route. Anything but POST is 405, `/webhook/` is 404, both without our doing."""
@@ -171,6 +172,7 @@ class Webhook:
         if notification.truncated or read.bad or read.mismatched:
             self._notice(notification, read)
         taken = await self._intake.receive(read.alerts)
+        self.on_heard(notification.receiver, notification.truncated)
         self._tally.took(read.firing, len(read.alerts) - read.firing, taken)
 
     def _notice(self, notification: Notification, read: _Read) -> None:

@@ -177,6 +177,22 @@ async def test_a_message_of_the_end_that_overtakes_a_survey_is_believed():
     assert not there.world.incident.firing
 
 
+@virtually
+async def test_what_a_notification_left_out_is_asked_for_at_once():
+    there = await town(receiver=None)
+    await there.world.passes(seconds=1)
+    asked = there.alertmanagers.asked
+    there.alertmanagers.show(alert())
+    there.reconciler.heard("stopgap \\(eu\\)", 0)
+    assert there.reconciler.receiver == "stopgap (eu)"
+    await there.world.passes(seconds=1)
+    assert there.alertmanagers.asked == asked
+    there.reconciler.heard("another", 3)
+    await there.world.passes(seconds=1)
+    assert there.reconciler.receiver == "stopgap (eu)"
+    assert there.world.incident.phase is Phase.MITIGATED
+
+
 # --- what a restart finds ---
 
 
@@ -402,3 +418,26 @@ async def test_nothing_is_asked_after_the_stop():
     await there.world.passes(minutes=5)
     assert there.alertmanagers.asked == asked
     await Reconciler(there.world.engine, there.world.clock, there.alertmanagers, None, None).stop()
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@virtually
+async def test_prometheus_is_asked_about_all_alerts_of_an_incident(verdict):
+    world = await World().start()
+    await world.fire(alert(), alert("Down", host="b"))
+    await world.settle()
+    world.say.verdicts["Down"] = verdict
+    assert await world.engine.performer.over(world.incident) is verdict
+
+
+@virtually
+async def test_an_alert_without_a_name_cannot_be_asked_about():
+    nameless = alert()
+    nameless = replace(nameless, labels={"job": "api"})
+    world = await World((rule(match='job="api"', recovered=()),)).start()
+    await world.fire(nameless)
+    await world.settle()
+    assert await world.engine.performer.over(world.incident) is Verdict.UNKNOWN
+    await world.resolve(nameless)
+    await world.passes(hours=1)
+    assert world.incident.unproven
