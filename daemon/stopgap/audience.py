@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from stopgap.duration import print_duration
 from stopgap.incident import Event, EventKind as K, Incident, Phase
-from stopgap.rule import Rule
+from stopgap.rule import Escalation, Rule
 
 DEFAULT = "default"
 ALWAYS = frozenset(
@@ -15,20 +16,53 @@ ALWAYS = frozenset(
         K.LEASE_EXPIRED,
         K.REVERT_FAILED,
         K.DRIFTED,
+        K.NOTIFY_FAILED,
     }
 )
 """What the `default` contact hears of, unless the rule's own escalation takes it."""
 
 
+def at_once(rule: Rule, kind: str) -> tuple[Escalation, ...]:
+    """Return the entries of a rule's escalation that tell of an event of this kind as soon as it is there."""
+    return tuple(step for step in rule.escalate if step.when == kind and not step.after and not step.every)
+
+
 def wanted(rule: Rule, kind: K) -> tuple[str, ...]:
-    """Return whom the rule's own escalation tells of an event of this kind."""
-    return tuple(dict.fromkeys(name for step in rule.escalate if step.when == kind for name in step.notify))
+    """Return whom the rule's own escalation tells of an event of this kind at once."""
+    return tuple(dict.fromkeys(name for step in at_once(rule, kind) for name in step.notify))
 
 
-def audience(rule: Rule) -> Mapping[K, tuple[str, ...]]:
-    """Return by event who hears of it: those that the rule tells, and `default` of the rest of what nobody may miss."""
-    heard = {kind: wanted(rule, kind) or ((DEFAULT,) if kind in ALWAYS else ()) for kind in K}
-    return {kind: names for kind, names in heard.items() if names}
+def audience(rule: Rule) -> Mapping[str, tuple[str, ...]]:
+    """Return, by event or clock in words, who hears of it: those that the rule tells, and `default` of what nobody may miss."""
+    heard: dict[str, tuple[str, ...]] = {}
+    for kind in K:
+        heard[kind.value] = wanted(rule, kind) or ((DEFAULT,) if kind in ALWAYS else ())
+    for step in rule.escalate:
+        if step.after or step.every:
+            words = clock_words(step)
+            heard[words] = tuple(dict.fromkeys((*heard.get(words, ()), *step.notify)))
+    return {words: names for words, names in heard.items() if names}
+
+
+def clock_words(step: Escalation) -> str:
+    """Say when a clock rings: `after 15m`, `5m after mitigation_lost`, `every 30m even if mitigated`."""
+    even_if = f" even if {' or '.join(sorted(step.even_if))}" if step.even_if else ""
+    if step.every:
+        return f"every {print_duration(step.every)}{even_if}"
+    after = print_duration(step.after) if step.after else ""
+    return (f"after {after}" if step.when == K.OPENED else f"{after} after {step.when}") + even_if
+
+
+def hearers(rule: Rule, event: Event, state: Incident) -> tuple[str, ...]:
+    """Return who hears of an event at once; `state` is the one after it."""
+    if event.kind is K.NOTIFIED:
+        return ()
+    names = wanted(rule, event.kind) or ((DEFAULT,) if must_hear(event, state) else ())
+    if event.kind is not K.NOTIFY_FAILED:
+        return names
+    if event.detail.get("when") == K.NOTIFY_FAILED:
+        return ()  # or nobody would ever be done with failing
+    return tuple(name for name in names if name != event.detail.get("contact"))
 
 
 def must_hear(event: Event, state: Incident) -> bool:

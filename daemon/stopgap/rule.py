@@ -16,6 +16,7 @@ from stopgap.rate import Rate
 from stopgap.storm import StormLimit
 from stopgap.template import Template
 from stopgap.window import Window
+from stopgap.wording import Wording
 
 
 class Mode(StrEnum):
@@ -84,10 +85,18 @@ class RungSpec:
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Whom to tell when an event of this name is journaled."""
+    """Whom to tell when an event of this name is journaled; `after` that, or `every` so long from the opening on.
+
+    A clock (`after`, `every`) stands still while the incident is mitigated or acknowledged, unless `even_if` says so.
+    `message` names a wording of the rule's `messages`.
+    """
 
     when: str
     notify: tuple[str, ...]
+    after: timedelta | None = None
+    every: timedelta | None = None
+    even_if: frozenset[str] = frozenset()
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,8 @@ class Rule:
     yield_to: tuple[str, ...] = ()  # rules (pack/name) whose incident on the same target goes first
     escalate: tuple[Escalation, ...] = ()
     severities: Mapping[str, str] = field(default_factory=dict)
+    severity_names: Mapping[str, str] = field(default_factory=dict)  # P0..P3 as people here call them
+    messages: Mapping[str, Wording] = field(default_factory=dict)
     vars: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

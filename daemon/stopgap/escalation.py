@@ -1,0 +1,262 @@
+"""Escalation: what is still to be told of one incident, to whom, and when its next clock rings. Pure.
+
+Nothing is kept beside the timeline: `note` folds it into a Docket, in which a delivered message is a line like any other
+(`notified`, or `notify_failed` when it was given up). So a process that is killed between an event and its message finds the
+message still due when it is back, and the worst that can happen is that somebody hears of something twice.
+
+A clock counts from the event that starts it (for most, `opened`), and only while somebody should hear it: it stands still while the
+incident is acknowledged, or mitigated, or its alerts are over, unless the rule says `even_if`. What rang while nobody was there to
+send it, and is not wanted any more, is not sent; of an `every`, only the last ring is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import reduce
+from types import MappingProxyType
+
+from stopgap.audience import hearers
+from stopgap.guard import Reason
+from stopgap.incident import Answer, Event, EventKind as K, Incident, Phase
+from stopgap.rule import Escalation, Mode, Rule
+from stopgap.transitions import apply
+
+MITIGATED, ACKNOWLEDGED = "mitigated", "acknowledged"  # what `even_if` may name
+EVEN_IF = (MITIGATED, ACKNOWLEDGED)
+AFTER, EVERY = "after", "every"
+ENDS = frozenset({K.RESOLVED, K.CLOSED})
+"""What only those hear who were told of the incident before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One message that is due: about the event `of`, or because `clock` rang (`after/2`, `every/3/4`). `when` is its word."""
+
+    contact: str
+    when: str
+    of: int = 0
+    clock: str = ""
+    entry: int | None = None  # of the rule's `escalate`; None: nobody asked, but somebody must hear
+
+    @property
+    def detail(self) -> dict[str, str | int]:
+        """Return what its line of the timeline says, by which it is known again."""
+        about: dict[str, str | int] = {"clock": self.clock} if self.clock else {"of": self.of}
+        return {"contact": self.contact, "when": self.when} | about
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """An event of which these contacts have still to hear."""
+
+    seq: int
+    kind: K
+    contacts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How long a clock has run, and since when it runs now (None: it stands still)."""
+
+    ran: timedelta = timedelta()
+    since: datetime | None = None
+
+    def at(self, now: datetime) -> timedelta:
+        """Return how long it has run by now."""
+        return self.ran if self.since is None else self.ran + max(now - self.since, timedelta())
+
+    def turned(self, now: datetime, *, on: bool) -> "Count":
+        """Return it running or standing still from now on."""
+        if on is (self.since is not None):
+            return self
+        return Count(self.at(now), now if on else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The event that started a clock, and what its Count showed then."""
+
+    seq: int
+    ran: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Docket:
+    """What one timeline leaves to be told. `rung` is how far each contact was told of each clock, `heard` who heard anything."""
+
+    untold: tuple[Untold, ...] = ()
+    counts: Mapping[frozenset[str], Count] = field(default_factory=lambda: MappingProxyType({}))
+    started: Mapping[int, Started] = field(default_factory=lambda: MappingProxyType({}))
+    rung: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
+    heard: frozenset[str] = frozenset()
+    acknowledged: bool = False
+
+
+def note(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
+    """Return the docket after one more line; `state` is the incident after it."""
+    if event.kind in (K.NOTIFIED, K.NOTIFY_FAILED):
+        docket = settled(docket, event)
+    elif event.kind is K.ACKNOWLEDGED:
+        docket = replace(docket, acknowledged=True)
+    contacts = hearers(rule, event, state)
+    if (
+        event.kind is K.RESOLVED
+    ):  # closed comes once, but an alert may be resolved before anybody has heard that it fires
+        awaited = {name for untold in docket.untold for name in untold.contacts}
+        contacts = tuple(name for name in contacts if name in docket.heard | awaited)
+    if contacts:
+        docket = replace(docket, untold=(*docket.untold, Untold(event.seq, event.kind, contacts)))
+    return _timed(docket, event, state, rule) if _clocks(rule) else docket
+
+
+def docket_of(events: Iterable[Event], identifier: str, rule: Rule) -> tuple[Docket, Incident]:
+    """Fold a whole timeline; returns what is still to be told, and the incident's state."""
+
+    def line(before: tuple[Docket, Incident], event: Event) -> tuple[Docket, Incident]:
+        state = apply(before[1], event)
+        return note(before[0], event, state, rule), state
+
+    return reduce(line, events, (Docket(), Incident(identifier)))
+
+
+def settled(docket: Docket, event: Event) -> Docket:
+    """Take note that a message was delivered or given up."""
+    detail = event.detail
+    contact = str(detail.get("contact", ""))
+    heard = docket.heard | {contact} if event.kind is K.NOTIFIED else docket.heard
+    clock, count = _clock_of(str(detail.get("clock", "")))
+    if clock:
+        rung = {**docket.rung, (clock, contact): max(count, docket.rung.get((clock, contact), 0))}
+        return replace(docket, heard=heard, rung=rung)
+    of = detail.get("of")
+    told = (
+        replace(untold, contacts=tuple(name for name in untold.contacts if name != contact))
+        if untold.seq == of
+        else untold
+        for untold in docket.untold
+    )
+    return replace(docket, heard=heard, untold=tuple(untold for untold in told if untold.contacts))
+
+
+def due(docket: Docket, state: Incident, rule: Rule, now: datetime) -> tuple[Due, ...]:
+    """Return the messages that are due now, in the order in which each contact must get them."""
+    return (*_events_due(docket, state, rule), *_rings_due(docket, state, rule, now))
+
+
+def next_ring(docket: Docket, state: Incident, rule: Rule, now: datetime) -> datetime | None:
+    """Return when the next clock rings that has not rung yet, None while none is running."""
+    rings: list[datetime] = []
+    for i, step in _clocks(rule):
+        count = docket.counts.get(step.even_if, Count())
+        if count.since is None or quiet(docket, state, step.even_if):
+            continue
+        left = _left(docket, i, step, count.at(now))
+        rings += [now + left] if left is not None else []
+    return min(rings, default=None)
+
+
+# --- events ---
+
+
+def _events_due(docket: Docket, state: Incident, rule: Rule) -> Iterator[Due]:
+    for untold in docket.untold:
+        if untold.kind is K.APPROVAL_REQUESTED and not _still_asked(state, untold.seq):
+            continue
+        for contact in untold.contacts:
+            if untold.kind not in ENDS or contact in docket.heard:
+                yield Due(contact, untold.kind, of=untold.seq, entry=_entry_of(rule, untold.kind, contact))
+
+
+def _still_asked(state: Incident, request: int) -> bool:
+    """Tell whether a request for approval still waits for its answer: nobody is asked for what is decided."""
+    asked = state.approval
+    if asked is None or state.phase is Phase.CLOSED:
+        return False
+    return asked.request == request and asked.answer is Answer.PENDING
+
+
+def _entry_of(rule: Rule, kind: K, contact: str) -> int | None:
+    for i, step in enumerate(rule.escalate):
+        if step.when == kind and contact in step.notify and not step.after and not step.every:
+            return i
+    return None
+
+
+# --- clocks ---
+
+
+def calm(state: Incident) -> bool:
+    """Tell whether nobody suffers just now: it is mitigated and that holds, or its alerts are over and nothing is stuck."""
+    if state.stuck:
+        return False
+    return not state.firing or (state.phase is Phase.MITIGATED and not state.lost)
+
+
+def shadowed(state: Incident) -> bool:
+    """Tell whether the incident is only thought through: nothing is done, so nothing can have failed in time."""
+    return state.mode == Mode.SHADOW or state.reason == Reason.SHADOW
+
+
+def quiet(docket: Docket, state: Incident, even_if: frozenset[str]) -> bool:
+    """Tell whether clocks of this kind stand still."""
+    if state.phase is Phase.CLOSED or shadowed(state):
+        return True
+    if docket.acknowledged and ACKNOWLEDGED not in even_if:
+        return True
+    return calm(state) and MITIGATED not in even_if
+
+
+def _clocks(rule: Rule) -> tuple[tuple[int, Escalation], ...]:
+    return tuple((i, step) for i, step in enumerate(rule.escalate) if step.after or step.every)
+
+
+def _timed(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
+    """Let the clocks run or stand still as the state wants, and start those that this event starts."""
+    counts, started = dict(docket.counts), dict(docket.started)
+    for i, step in _clocks(rule):
+        running = not quiet(docket, state, step.even_if)
+        counts[step.even_if] = counts.get(step.even_if, Count()).turned(event.at, on=running)
+        if step.when == event.kind or (step.every and event.kind is K.OPENED):
+            started[i] = Started(event.seq, counts[step.even_if].at(event.at))
+    return replace(docket, counts=counts, started=started)
+
+
+def _rings_due(docket: Docket, state: Incident, rule: Rule, now: datetime) -> Iterator[Due]:
+    for i, step in _clocks(rule):
+        if quiet(docket, state, step.even_if):
+            continue
+        clock, count, name = _ringing(docket, i, step, docket.counts.get(step.even_if, Count()).at(now))
+        for contact in dict.fromkeys(step.notify):
+            if count > docket.rung.get((clock, contact), 0):
+                yield Due(contact, EVERY if step.every else AFTER, clock=name, entry=i)
+
+
+def _ringing(docket: Docket, i: int, step: Escalation, ran: timedelta) -> tuple[str, int, str]:
+    """Return a clock, how far it has rung (0: not at all), and the name of that ring."""
+    start = docket.started.get(i)
+    if step.every:
+        count = (ran - start.ran) // step.every if start is not None else 0
+        return f"{EVERY}/{i}", count, f"{EVERY}/{i}/{count}"
+    rang = start is not None and step.after is not None and ran - start.ran >= step.after
+    seq = start.seq if start is not None and rang else 0
+    return f"{AFTER}/{i}", seq, f"{AFTER}/{i}" if step.when == K.OPENED else f"{AFTER}/{i}/{seq}"
+
+
+def _left(docket: Docket, i: int, step: Escalation, ran: timedelta) -> timedelta | None:
+    """Return how long a running clock takes to ring again, None for one that does not."""
+    start = docket.started.get(i)
+    if start is None:
+        return None
+    if step.every:
+        return step.every - (ran - start.ran) % step.every
+    left = (step.after or timedelta()) - (ran - start.ran)
+    return left if left > timedelta() else None
+
+
+def _clock_of(name: str) -> tuple[str, int]:
+    """Read the name of a ring: the clock, and how far it has rung. `after/2` is that of the opening, the first line."""
+    kind, _, rest = name.partition("/")
+    number, _, count = rest.partition("/")
+    if kind not in (AFTER, EVERY) or not number.isdecimal() or not (count or "1").isdecimal():
+        return "", 0
+    return f"{kind}/{number}", int(count or "1")

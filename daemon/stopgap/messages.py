@@ -1,0 +1,245 @@
+"""Messages: what people read. Pure: an incident, what happened and whom it is for go in; a title and a body come out.
+
+Whoever hears of an incident for the first time gets the wording `declaration`, then `update`, in the end `resolution`; a rule may
+name another one, and a pack or a site may put its own in the place of these three. What asks for an approval has no wording:
+neither its steps nor its link may be left out. What is no real incident says so in its first word.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from stopgap.duration import span
+from stopgap.escalation import ENDS, EVERY, Due, calm, shadowed
+from stopgap.incident import Event, EventKind as K, Incident
+from stopgap.rule import Rule
+from stopgap.wording import LONGEST_VALUE, Phrase, Slot, Wording, one_line
+
+DECLARATION, UPDATE, RESOLUTION = "declaration", "update", "resolution"
+DRILL = "stopgap_drill"
+"""The label that all alerts of a drill have."""
+LONGEST_TITLE, LONGEST_BODY = 200, 4000  # characters
+LONGEST_WORDS, MOST_WORDS = 150, 10  # characters of one step, steps of one rung: the link must not be cut off
+
+
+def _wording(*lines: str) -> Wording:
+    subject = "[{{ severity }}] {{ rule }} on {{ target | default('no target') }}: {{ event }}"
+    return Wording(Phrase.parse(subject), Phrase.parse("\n".join(lines)))
+
+
+WORDINGS: Mapping[str, Wording] = MappingProxyType(
+    {
+        DECLARATION: _wording(
+            "{{ summary }}",
+            "{{ details }}",
+            "phase {{ phase }}, incident {{ incident.id }}",
+            "alerts: {{ alerts }}",
+            "runbook: {{ runbook_url }}",
+        ),
+        UPDATE: _wording(
+            "{{ details }}",
+            "{{ summary }}",
+            "open for {{ since }}, phase {{ phase }}, incident {{ incident.id }}",
+            "acknowledged by {{ acknowledged_by }}",
+            "next update: {{ next_update_at }}",
+            "alerts: {{ alerts }}",
+            "runbook: {{ runbook_url }}",
+        ),
+        RESOLUTION: _wording(
+            "{{ summary }}",
+            "{{ details }}",
+            "outcome: {{ outcome }}",
+            "opened: {{ opened_at }}",
+            "mitigated: {{ mitigated_at }}",
+            "closed: {{ closed_at }}",
+            "incident {{ incident.id }}, after {{ since }}",
+        ),
+    }
+)
+"""What is said where neither the rule nor its pack nor the site says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What one message is about. `event` is None for a clock; `state` is the incident after the event, or now; `heard`: before."""
+
+    rule: Rule
+    state: Incident
+    due: Due
+    now: datetime
+    event: Event | None = None
+    heard: bool = False
+
+
+def compose(about: Occasion, link: str = "") -> tuple[str, str]:
+    """Return title and body of a message. A `link` answers a request for approval."""
+    if about.event is not None and about.event.kind is K.STORM_BEGAN:
+        return _storm(about.event)
+    if about.event is not None and about.event.kind is K.APPROVAL_REQUESTED:
+        title, body = _filled(WORDINGS[DECLARATION].subject, about), _request(about, about.event, link)
+    else:
+        wording = _wording_of(about)
+        title = _filled(wording.subject, about) or _filled(WORDINGS[DECLARATION].subject, about)
+        body = _filled(wording.body, about)
+    return f"{_mark(about.state)}{one_line(title)}"[:LONGEST_TITLE], body[:LONGEST_BODY]
+
+
+def _mark(state: Incident) -> str:
+    """Return the first word of what is no real incident."""
+    if state.labels.get(DRILL):
+        return "[DRILL] "
+    return "[SHADOW] " if shadowed(state) else ""
+
+
+def _wording_of(about: Occasion) -> Wording:
+    entry = about.rule.escalate[about.due.entry] if about.due.entry is not None else None
+    usual = (
+        RESOLUTION if about.due.when in ENDS else UPDATE if about.heard or about.due.clock else DECLARATION
+    )
+    name = entry.message if entry is not None and entry.message else usual
+    return about.rule.messages.get(name) or WORDINGS.get(name) or WORDINGS[usual]
+
+
+def _filled(phrase: Phrase, about: Occasion) -> str:
+    values = _values(about)
+    maps: Mapping[str, Mapping[str, str]] = {
+        "labels": about.state.labels,
+        "annotations": about.state.annotations,
+    }
+
+    def value_of(slot: Slot) -> str:
+        if slot.name in maps:
+            return one_line(maps[slot.name].get(slot.key, ""))
+        return values.get(slot.name, "")
+
+    return phrase.filled(value_of)
+
+
+# --- fields ---
+
+
+def _values(about: Occasion) -> dict[str, str]:
+    """Return the value of each field; all but `details` are one line."""
+    rule, state = about.rule, about.state
+    values = {
+        "incident.id": state.id,
+        "rule": rule.id,
+        "target": state.target,
+        "severity": rule.severity_names.get(state.severity, state.severity),
+        "event": _event(about),
+        "phase": state.phase.value,
+        "outcome": (state.outcome or "").replace("_", " "),
+        "summary": rule.summary,
+        "runbook_url": rule.runbook_url,
+        "alerts": ", ".join(sorted({a.labels.get("alertname", "?") for a in state.alerts.values()})),
+        "since": span(_open_for(about)),
+        "opened_at": _instant(state.opened_at),
+        "mitigated_at": _instant(state.mitigated_at),
+        "closed_at": _instant(state.closed_at),
+        "acknowledged_by": state.acknowledged_by,
+        "next_update_at": _instant(_next_update(about)),
+    }
+    longest = 2 * LONGEST_VALUE
+    return {name: one_line(value, longest) for name, value in values.items()} | {"details": _details(about)}
+
+
+def _event(about: Occasion) -> str:
+    """Say in a few words what the message is about."""
+    if about.event is None:
+        state, so_long = about.state, span(_open_for(about))
+        if calm(state):
+            return f"mitigated, open for {so_long}" if state.firing else f"alerts over, open for {so_long}"
+        return f"not mitigated after {so_long}"
+    words = about.event.kind.replace("_", " ")
+    if about.event.kind is K.NOTIFY_FAILED:
+        of = str(about.event.detail.get("when", "")).replace("_", " ")
+        return f"{about.event.detail.get('contact', '')} could not be told ({of})"
+    return words
+
+
+def _details(about: Occasion) -> str:
+    if about.event is None:
+        reason = about.state.reason.replace("_", " ")
+        return one_line(f"waits: {reason}" if reason and not about.state.handed_over else reason)
+    detail = about.event.detail
+    said = [str(detail[key]) for key in ("text", "why", "detail", "reason") if detail.get(key)]
+    said += [f"undo by hand: {undo}" for undo in detail.get("undo", ())]
+    return "\n".join(one_line(line, 2 * LONGEST_VALUE) for line in said[: 2 * MOST_WORDS])
+
+
+def _open_for(about: Occasion) -> timedelta:
+    opened_at = about.state.opened_at or about.now
+    end = about.event.at if about.event is not None else about.now
+    return max(end - opened_at, timedelta())
+
+
+def _next_update(about: Occasion) -> datetime | None:
+    if about.due.entry is None or not about.due.clock.startswith(EVERY):
+        return None
+    every = about.rule.escalate[about.due.entry].every
+    return about.now + every if every is not None else None
+
+
+def _instant(at: datetime | None) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M UTC}" if at is not None else ""
+
+
+# --- what has no wording ---
+
+
+def _request(about: Occasion, event: Event, link: str) -> str:
+    """Say what would be done, until when, and how to answer."""
+    detail, state = event.detail, about.state
+    said = (
+        about.rule.summary[: 2 * LONGEST_WORDS],
+        str(detail.get("text", ""))[: 2 * LONGEST_WORDS],
+        f"it would do: {detail.get('name', '')}",
+        *_listed(detail.get("steps", ())),
+        "and then verify:" if detail.get("verify") else "and verify nothing",
+        *_listed(detail.get("verify", ())),
+        f"answer until {_clock_time(detail.get('until', ''))}: no answer means no",
+        f"look and answer here: {link}" if link else "",
+        f"yes: stopgap approve {state.id}",
+        f'no: stopgap deny {state.id} --why "…"',
+    )
+    place = Phrase(WORDINGS[DECLARATION].body.lines[2:])
+    return "\n".join((*_lines(said), _filled(place, about)))
+
+
+def _storm(event: Event) -> tuple[str, str]:
+    """Return the one message about a storm."""
+    detail = event.detail
+    text = str(detail.get("text") or f"{detail.get('targets', 'many')} targets")
+    rules = sorted(_counts(detail.get("rules")), key=lambda counted: -counted[1])
+    body = (
+        text,
+        "New mitigations wait until it is calm; what is held stays held, and is taken back as ever.",
+        *(f"{count} of {rule}" for rule, count in rules[:MOST_WORDS]),
+        "such as:",
+        *_listed(detail.get("examples", ())),
+    )
+    title = one_line(f"storm: {text.partition(' (')[0]}, new mitigations wait")
+    return title[:LONGEST_TITLE], "\n".join(_lines(body))[:LONGEST_BODY]
+
+
+def _counts(rules: Any) -> Iterable[tuple[str, int]]:
+    return rules.items() if isinstance(rules, dict) else ()
+
+
+def _lines(said: Iterable[str]) -> Iterator[str]:
+    """Return what is said, each on one line: no value of an alert can forge the next one."""
+    return (one_line(line, LONGEST_BODY) for line in said if line)
+
+
+def _listed(words: Sequence[str]) -> tuple[str, ...]:
+    """Return a bounded list, one line each."""
+    rest = len(words) - MOST_WORDS
+    lines = tuple(f"- {str(each)[:LONGEST_WORDS]}" for each in words[:MOST_WORDS])
+    return (*lines, f"- and {rest} more") if rest > 0 else lines
+
+
+def _clock_time(text: str) -> str:
+    """Write an instant as people read it, in UTC."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%H:%M:%S} UTC" if text else "soon"
