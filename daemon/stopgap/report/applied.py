@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from stopgap.duration import span
 from stopgap.facts import ref_of, rung_of
 from stopgap.incident import Cause, Event, EventKind as K, Phase, Ref, Role, RungState
 from stopgap.report.markdown import code, items, listed, table, words
@@ -98,21 +99,22 @@ def _fate(story: Story, number: int) -> Iterator[str]:
     if rung is None:
         return
     for event in story.of(K.MITIGATED, K.RUNG_FAILED, K.MITIGATION_LOST, K.RUNG_HELD):
-        said = _verdict(event, story.since_opening(event.at))
-        if rung_of(event) == number and said:
+        said = _verdict(story, event) if rung_of(event) == number else ""
+        if said:
             yield said
     yield _place(story, number, rung)
 
 
-def _verdict(event: Event, after: str) -> str:
+def _verdict(story: Story, event: Event) -> str:
     """Say what a line says of a rung; empty when another line says it better."""
-    detail = event.detail
+    detail, after = event.detail, story.since_opening(event.at)
     why = f": {code(detail['why'])}" if detail.get("why") else ""
     if event.kind is K.MITIGATED:
         proof = "its probes were healthy" if detail.get("verified") else "no probe verifies it"
         return f"In effect {after} after opening: {proof}."
     if event.kind is K.RUNG_FAILED:
-        return f"Given up {after} after opening{why}."
+        said = listed(story.said_at(event), MOST_ITEMS)
+        return f"Given up {after} after opening{why}{f', as it said {said}' if said else ''}."
     if event.kind is K.MITIGATION_LOST:
         return f"It stopped helping {after} after opening{why}."
     if detail.get("go_on"):
@@ -127,12 +129,17 @@ def _place(story: Story, number: int, rung: RungState) -> str:
     if not what:
         return "There is nothing to take back."
     if rung.reverted:
-        return f"Taken back{_cause(story, number)}: {what}."
+        return f"Taken back{_after(story, number)}{_cause(story, number)}: {what}."
     if rung.kept and not story.live:
         return f"**Kept for good**: {what}."
     if number in story.state.reverting and story.state.phase is Phase.REVERTING and not story.state.stuck:
         return f"Being taken back{_cause(story, number)}: {what}."
     return f"**Still in place**: {what}."
+
+
+def _after(story: Story, number: int) -> str:
+    spells = [over - began for rung, began, over in story.in_place if rung == number and over is not None]
+    return f" after {span(spells[-1])}" if spells else ""
 
 
 def _cause(story: Story, number: int) -> str:
@@ -176,7 +183,7 @@ def _row(story: Story, act: Act) -> tuple[str, str, str, str, str]:
 def _never_begun(story: Story, number: int, done: list[Act]) -> list[str]:
     """Return the planned steps that were not reached, unless they may still be."""
     rung = story.state.rungs.get(number)
-    if rung is None or (story.state.phase is Phase.MITIGATING and story.state.rung == number):
+    if rung is None or (story.state.phase is Phase.MITIGATING and not rung.failed):
         return []
     planned = [Ref(number, Role.DO, i) for i in range(rung.do)]
     planned += [Ref(number, Role.ACTIVATE, i) for i in range(rung.activate)]
@@ -194,7 +201,7 @@ def _would_have(story: Story) -> str:
         return "Nothing was applied, and nothing was planned before it ended."
     detail = event.detail
     because = code(detail.get("because") or "it only watches")
-    parts = [f"Nothing was applied, because of {because}. This is what it would have done:"]
+    parts = [f"Nothing was applied, because of {because}."]
     for told in detail.get("ladder", ()):
         number = int(told.get("rung", 0))
         parts.append(f"### Rung {number + 1}: {code(told.get('name', number + 1))}")
@@ -208,7 +215,7 @@ def _planned(told: dict[str, object]) -> list[str]:
     lines = [f"Do {code(step)}." for step in _texts(told.get("steps"))]
     lines += [f"Verify {code(probe)}." for probe in _texts(told.get("verify"))]
     lines += [f"Its precondition was {code(said)}." for said in _texts(told.get("only_if"))]
-    lines += [f"First {code(told['approval'])}."] if told.get("approval") else []
+    lines += [f"But before that {code(told['approval'])}."] if told.get("approval") else []
     lines += [f"Skip it: {code(told['skipped'])}."] if told.get("skipped") else []
     return lines or ["Nothing is known of it."]
 

@@ -17,13 +17,15 @@ PARTS = (
     ("Alerts", alerts),
     ("What was applied and taken back", applied),
     ("What the probes said", answers),
-    ("Why it did not act", refusals),
+    ("What held it back", refusals),
     ("Handed over", handed_over),
     ("People", people),
     ("Messages", messages),
     ("Open actions", remaining),
     ("Timeline", lines),
 )
+WATCHED = {"What was applied and taken back": "What it would have done"}
+"""Titles of a shadow's parts, where they differ."""
 
 
 def report(story: Story) -> str:
@@ -32,7 +34,8 @@ def report(story: Story) -> str:
     for title, part in PARTS:
         body = part(story)
         if body:
-            parts += [f"## {title}", body]
+            shown = WATCHED.get(title, title) if story.shadow else title
+            parts += [f"## {shown}", body]
     parts.append(_colophon(story))
     return "\n\n".join(parts) + "\n"
 

@@ -38,8 +38,9 @@ def _rule(story: Story) -> str:
 
 def _standing(story: Story) -> str:
     state = story.state
-    said = f"{state.phase} so far" if state.outcome is None else f"closed: {words(state.outcome)}"
-    return f"{said}, handed over to a person" if state.handed_over else said
+    said = f"live: {words(state.phase)}" if state.outcome is None else f"closed: {words(state.outcome)}"
+    handed = f"{said}, handed over to a person" if state.handed_over else said
+    return f"{handed}, acknowledged by {code(state.acknowledged_by)}" if state.acknowledged_by else handed
 
 
 def _follows(story: Story) -> str:

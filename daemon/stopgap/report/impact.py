@@ -1,6 +1,6 @@
 """Impact: when it began, when it was mitigated and when it was over, with the time between."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from stopgap.duration import span
@@ -20,14 +20,14 @@ class Mark(NamedTuple):
 def impact(story: Story) -> str:
     """Write the moments in order, then how long what lasted."""
     marks = _marks(story)
-    come = sorted((mark for mark in marks if mark.at is not None), key=lambda mark: mark.at or story.now)
+    come = sorted(
+        ((mark.at, mark.name) for mark in marks if mark.at is not None), key=lambda moment: moment[0]
+    )
     rows, before = [], None
-    for name, at, _ in come:
-        if at is None:
-            continue
+    for at, name in come:
         rows.append((name, instant(at), _after(story, at), span(at - before) if before else ""))
         before = at
-    absent = "not so far" if story.live else "never"
+    absent = "not yet" if story.live else "never"
     rows += [(mark.name, absent, "", "") for mark in marks if mark.at is None and mark.always]
     told = table(("Moment", "Time", "After opening", "Since the line above"), rows)
     lasted = items(_lasted(story))
@@ -90,9 +90,14 @@ def taken_back_at(story: Story) -> datetime | None:
     return event.at if event is not None and not story.state.held else None
 
 
-def held_from(story: Story) -> datetime | None:
-    """Return when the first rung began that had something to take back."""
-    return next((e.at for e in story.of(K.RUNG_STARTED) if e.detail.get("resources")), None)
+def in_place(story: Story) -> timedelta:
+    """Return for how long anything was in place, whatever overlapped."""
+    total, covered = timedelta(), story.opened_at
+    for _, began, over in sorted(story.in_place, key=lambda spell: spell[1]):
+        end = over or story.until
+        total += max(end - max(began, covered), timedelta())
+        covered = max(covered, end)
+    return total
 
 
 def _lasted(story: Story) -> list[str]:
@@ -104,10 +109,9 @@ def _lasted(story: Story) -> list[str]:
         over = alerts_over(story)
         ends = ", until its alerts were over" if over is not None else story.so_far
         told.append(f"Unmitigated for {span((over or story.until) - began)}{ends}.")
-    held = held_from(story)
-    if held is not None:
-        back = taken_back_at(story)
-        ends = "" if back is not None else story.so_far or " until it was closed, and it stays"
-        told.append(f"In place for {span((back or story.until) - held)}{ends}.")
+    if story.in_place:
+        stays = any(over is None for *_, over in story.in_place)
+        ends = (story.so_far or " until it was closed, and it stays") if stays else ""
+        told.append(f"Something was in place for {span(in_place(story))}{ends}.")
     told.append(f"Open for {span(story.until - story.opened_at)}{story.so_far}.")
     return told

@@ -22,7 +22,7 @@ ABOUT = frozenset({"rung", "role", "step", "action", "name", "probe", "contact",
 ELSEWHERE = frozenset(
     {"labels", "annotations", "alerts", "starts_at", "steps", "verify", "ladder", "resources", "undo"}
     | {"key", "n", "version", "used", "do", "activate", "reverts", "rungs", "on_resolve", "once", "flaps"}
-    | {"go_on", "kind", "seconds", "verified", "changed", "looks"}
+    | {"go_on", "kind", "seconds", "verified", "changed", "looks", "request", "served"}
 )
 """Details that are said in other words, or in another part."""
 
@@ -31,6 +31,12 @@ STEPS = frozenset(
     | {K.STEP_REVERTED, K.REVERT_FAILED, K.DRIFTED}
 )
 WOULD = frozenset({K.APPROVAL_REQUESTED, K.SHADOW_PLANNED})
+
+GLOSSES = {
+    K.PERMITTED: "the guards allow it",
+    K.RESOLVED: "all its alerts are over",
+    K.BRAKE_RELEASED: "no brake stops it any more",
+}
 
 
 def lines(story: Story) -> str:
@@ -114,6 +120,8 @@ def _said(story: Story, event: Event) -> Iterator[str]:
         code(detail[key]) for key in TEXTS if detail.get(key) and not _says_the_step(story, event, key)
     )
     yield from (f"{said} {moment(detail[key])}" for key, said in INSTANTS.items() if detail.get(key))
+    if event.kind in GLOSSES:
+        yield GLOSSES[event.kind]
     if detail.get("verified") is False:
         yield "not verified"
     if took(event):
@@ -138,10 +146,12 @@ def _more(event: Event) -> Iterator[str]:
     known = ABOUT.union(ELSEWHERE, OURS, TEXTS, INSTANTS)
     for key, value in detail.items():
         if key not in known and value not in (None, "", [], {}, 0):
-            yield f"{words(key)} {code(value)}"
+            yield words(key) if value is True else f"{words(key)} {_listed(value)}"
 
 
 def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = [f"{key}: {inner}" for key, inner in value.items()]
     return (
         listed([code(one) for one in value], MOST_ITEMS) if isinstance(value, list | tuple) else code(value)
     )

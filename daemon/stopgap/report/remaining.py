@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from stopgap.audience import wanted
 from stopgap.incident import Answer, EventKind as K, Phase, Role, StepStatus
-from stopgap.report.applied import PURPOSE
 from stopgap.report.markdown import brief, code, items, listed
 from stopgap.report.story import Story, instant
 
@@ -33,7 +32,7 @@ def handed_over(story: Story) -> str:
 def _who_has_it(story: Story) -> str:
     event = story.last(K.ACKNOWLEDGED)
     if event is None:
-        return f"Nobody acknowledged it{story.so_far}."
+        return "Nobody has acknowledged it so far." if story.live else "Nobody acknowledged it."
     return f"{code(event.detail.get('by', 'somebody'))} acknowledged it at {instant(event.at)}."
 
 
@@ -90,11 +89,14 @@ def _take_over(story: Story) -> Iterator[Task]:
 def _settle(story: Story) -> Iterator[Task]:
     """Settle the acts that failed on the way back, and those whose outcome nobody knows."""
     for ref, step in story.state.steps.items():
-        what = f"{code(story.step_text(ref) or str(ref))} ({PURPOSE[ref.role]})"
+        what = code(story.step_text(ref) or str(ref))
         if step.status in (StepStatus.UNCLEAR, StepStatus.UNKNOWN):
-            yield Task(f"Find out whether this took effect, as its outcome is unknown: {what}.")
-        elif step.status is StepStatus.FAILED and ref.role in BACK:
-            yield Task(f"Put this right by hand, it could not be taken back: {what}.")
+            did = "was taken back" if ref.role is Role.REVERT else "took effect"
+            yield Task(f"Find out whether this {did}, as nobody can tell: {what}.")
+        elif step.status is StepStatus.FAILED and ref.role is Role.REVERT:
+            yield Task(f"Take this back by hand, as Stopgap could not: {what}.")
+        elif step.status is StepStatus.FAILED and ref.role is Role.REACTIVATE:
+            yield Task(f"Do this by hand to make effective what was taken back: {what}.")
 
 
 def _decide(story: Story) -> Iterator[Task]:
@@ -103,6 +105,8 @@ def _decide(story: Story) -> Iterator[Task]:
     for number in state.held:
         name = story.rung_name(number)
         what = listed([code(resource) for resource in state.rungs[number].resources], MOST_ITEMS)
+        if number in _failed_back(story):
+            continue
         if not story.live:
             yield Task(f"Make permanent, or take back by hand, what {name} left in place: {what}.")
         elif state.handed_over or state.unproven or state.lost:
@@ -111,6 +115,15 @@ def _decide(story: Story) -> Iterator[Task]:
             yield Task(f"Decide about {name}, still in place on {what}{_lease(story)}: {revert}, or {keep}.")
         else:
             yield Task(f"Watch {name}, still in place on {what}{_lease(story)}.")
+
+
+def _failed_back(story: Story) -> set[int]:
+    """Return the rungs that could not be taken back, about which `_settle` says more."""
+    return {
+        ref.rung
+        for ref, step in story.state.steps.items()
+        if step.status is StepStatus.FAILED and ref.role in BACK
+    }
 
 
 def _lease(story: Story) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 from stopgap.duration import span
@@ -102,6 +103,29 @@ class Story:
         return {
             rung_of(event): brief(event.detail["name"]) for event in self.timeline if _names_a_rung(event)
         }
+
+    def said_at(self, failure: Event) -> list[str]:
+        """Return what the unhealthy probes of a rung said last before it was given up."""
+        said: dict[str, str] = {}
+        for event, rung, _ in takewhile(lambda seen: seen.event is not failure, self.seen):
+            probe, role = str(event.detail.get("probe", "")), event.detail.get("role")
+            if role == "verify" and rung == rung_of(failure):
+                said.pop(probe, None)
+                if event.kind is K.PROBE_UNHEALTHY:
+                    said[probe] = str(event.detail.get("why", ""))
+        return [code(why) for why in said.values() if why]
+
+    @cached_property
+    def in_place(self) -> list[tuple[int, datetime, datetime | None]]:
+        """Return which rung was in place from when to when (None: it still is), of those that can be taken back."""
+        spells: dict[int, tuple[datetime, datetime | None]] = {}
+        for event in self.timeline:
+            if event.kind is K.RUNG_STARTED and event.detail.get("resources"):
+                spells[rung_of(event)] = event.at, None
+            if event.kind is K.REVERTED:
+                back = [number for number in event.detail.get("rungs", ()) if number in spells]
+                spells |= {number: (spells[number][0], event.at) for number in back}
+        return [(number, began, over) for number, (began, over) in spells.items()]
 
     def step_text(self, ref: Ref) -> str:
         """Return what a step does, in words, whatever it is run for; empty when no line says so."""

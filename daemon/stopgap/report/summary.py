@@ -4,7 +4,6 @@ from stopgap.duration import span
 from stopgap.facts import rung_of
 from stopgap.guard import WAITS
 from stopgap.incident import Cause, EventKind as K, Outcome, Phase
-from stopgap.report.impact import first_act
 from stopgap.report.markdown import brief, listed, words
 from stopgap.report.refusals import spells
 from stopgap.report.story import Story, instant
@@ -70,11 +69,10 @@ def _effect(story: Story) -> str:
     """Say whether it helped."""
     event = story.first(K.MITIGATED)
     if event is not None:
-        after = span(event.at - (first_act(story) or story.opened_at))
         if not event.detail.get("verified"):
             return ", which nothing verifies"
         lost = ", until it stopped helping" if story.first(K.MITIGATION_LOST) is not None else ""
-        return f", which helped within {after}{lost}"
+        return f", which helped after {story.since_opening(event.at)}{lost}"
     if any(e.detail.get("verdict") == "unknown" for e in story.of(K.RUNG_HELD)):
         return ", of which its probes could not tell whether it helped"
     if story.live and story.state.phase in (Phase.MITIGATING, Phase.VERIFYING):
@@ -134,7 +132,7 @@ def _reverted(story: Story) -> str:
 
 def _kept(story: Story) -> str:
     names = listed([story.rung_name(n) for n in story.state.held]) or "What was applied"
-    return f"{names} stays in place{_by(story, K.KEPT)}"
+    return f"{names} was kept in place{_by(story, K.KEPT) or ', as its rule says'}"
 
 
 def _handed_over(story: Story) -> str:
@@ -154,9 +152,14 @@ def _shadow(_: Story) -> str:
 def _stands(story: Story) -> str:
     state = story.state
     firing = "still fires" if state.firing else "is over"
-    handed = ", and a person has been asked to take over" if state.handed_over else ""
+    handed = f", and {_owner(story)}" if state.handed_over else ""
     age = span(story.until - story.opened_at)
     return f"So far, {age} after it opened, the alert {firing} and {_standing(story)}{handed}."
+
+
+def _owner(story: Story) -> str:
+    by = story.state.acknowledged_by
+    return f"{brief(by)} has it" if by else "it was handed over to a person"
 
 
 def _standing(story: Story) -> str:
@@ -171,9 +174,16 @@ def _standing(story: Story) -> str:
         return f"{names or 'what was in place'} is being taken back"
     if not names:
         return f"nothing is in place{_waits(story)}"
-    if state.phase is Phase.RECOVERING:
-        return f"{names} stays in place until the cause is proven gone"
-    return f"{names} is in place{_lease(story)}"
+    return f"{names} is in place{_how_long(story)}{_lease(story)}"
+
+
+def _how_long(story: Story) -> str:
+    state = story.state
+    if state.stuck:
+        return " until a person settles what automation cannot"
+    if state.unproven:
+        return " until a person decides, as recovery cannot be proven"
+    return " until the cause is proven gone" if state.phase is Phase.RECOVERING else ""
 
 
 def _waits(story: Story) -> str:
