@@ -87,6 +87,7 @@ class Engine:
         self.brakes: tuple[Brake, ...] = ()
         self.incidents: dict[str, Incident] = {}
         self.probation: Mapping[str, datetime] = {}
+        self.fresh = False  # the store knew none of the rules at the start: it is new, or was lost
         self.intake = Intake(journal, clock, self)
         self.performer = Performer(journal, catalog, clock, lambda: self.rulebook, self._noted)
         self._terms = terms or Terms()
@@ -175,7 +176,9 @@ class Engine:
     async def _meet(self, rulebook: Rulebook) -> Mapping[str, datetime]:
         """Make rule versions durable; returns until when those rules are on probation that are new."""
         await self.journal.remember(rulebook.versions())
-        seen = await self.journal.meet(rulebook.rules, self._clock.now())
+        now = self._clock.now()
+        seen = await self.journal.meet(rulebook.rules, now)
+        self.fresh = bool(seen) and all(since == now for since in seen.values())
         return {rule: since + self._terms.probation for rule, since in seen.items()}
 
     async def _know(self, version: str) -> None:
@@ -188,9 +191,9 @@ class Engine:
         except ValueError as error:  # the action or probe that it names is gone
             log.error("rule_version_lost", version=version, why=str(error))  # noqa: TRY400 - expected, no trace
 
-    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Received:
+    async def receive(self, alerts: Sequence[Alert], by: str = "", *, careful: str = "") -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
-        return await self.intake.receive(alerts, by)
+        return await self.intake.receive(alerts, by, careful=careful)
 
     def trust(self, claims: Claims) -> None:
         """Ask these claims from now on whether what an alert says is to be believed."""

@@ -41,6 +41,7 @@ def _opened(state: Incident, event: Event) -> Incident:
         target=d.get("target", ""),
         severity=d.get("severity", "P2"),
         mode=d.get("mode", "auto"),
+        because=d.get("because", ""),
         flaw=d.get("flaw", ""),
         follows=d.get("follows", ""),
         flaps=d.get("flaps", 0),
@@ -294,6 +295,11 @@ def _shadow_planned(state: Incident, _: Event) -> Incident:
     return changed(state, applying=False, reason="shadow")
 
 
+def _adopted(state: Incident, event: Event) -> Incident:
+    mode = event.detail.get("mode", state.mode)
+    return changed(state, mode=mode, because="", applying=not state.handed_over, reason="")
+
+
 def _kept(state: Incident, _: Event) -> Incident:
     rungs = {n: replace(r, kept=True) for n, r in state.rungs.items()}
     return changed(state, rungs=rungs, applying=False)
@@ -348,6 +354,7 @@ REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
     K.HANDED_OVER: _handed_over,
     K.SHADOW_PLANNED: _shadow_planned,
     K.ACKNOWLEDGED: _acknowledged,
+    K.ADOPTED: _adopted,
     K.KEPT: _kept,
     K.CLOSED: _closed,
 }

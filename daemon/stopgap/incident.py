@@ -80,6 +80,8 @@ class EventKind(StrEnum):
     NOTIFIED = "notified"
     NOTIFY_FAILED = "notify_failed"
     ACKNOWLEDGED = "acknowledged"
+    NOTE_ADDED = "note_added"
+    ADOPTED = "adopted"
     BRAKED = "braked"
     BRAKE_RELEASED = "brake_released"
     HANDED_OVER = "handed_over"
@@ -216,6 +218,7 @@ class Incident:
     target: str = ""
     severity: str = "P2"
     mode: str = "auto"
+    because: str = ""  # why its mode is more careful than the rule's
     flaw: str = ""  # why the target could not be rendered
     follows: str = ""
     flaps: int = 0

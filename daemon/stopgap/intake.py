@@ -11,6 +11,7 @@ from stopgap.clock import Clock
 from stopgap.incident import Incident
 from stopgap.journal import Journal, Sighting
 from stopgap.marks import Marks
+from stopgap.outlook import ON_PROBATION
 from stopgap.plan import target_of
 from stopgap.rule import Mode, Rule, bounded
 from stopgap.rulebook import Rulebook
@@ -101,10 +102,10 @@ class Intake:
         on_probation = until is not None and self._clock.now() < until
         return Mode.SHADOW if on_probation else bounded(rule.mode, self._ward.mode)
 
-    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Received:
+    async def receive(self, alerts: Sequence[Alert], by: str = "", *, careful: str = "") -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received.
 
-        `by` names who told of them, where it was not a webhook.
+        `by` names who told of them, where it was not a webhook. `careful` says why what opens is held in shadow.
         """
         received, news = Received(), list[Sighting]()
         for i, alert in enumerate(alerts):
@@ -115,7 +116,7 @@ class Intake:
             for place in places:
                 received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
                 if self._is_news(place, alert):
-                    news.append(replace(self.sighting(place, alert), by=by))
+                    news.append(self._careful(replace(self.sighting(place, alert), by=by), careful))
                 elif alert.firing:
                     self.on_repeat(alert.fingerprint)
             news += self._ends(alert, places)
@@ -128,6 +129,12 @@ class Intake:
             for over in (sighting for sighting in news if not sighting.firing):
                 self._served.remove(over.rule, (over.fingerprint,))
         return received
+
+    @staticmethod
+    def _careful(sighting: Sighting, why: str) -> Sighting:
+        if not why or sighting.mode == Mode.SHADOW:
+            return sighting
+        return replace(sighting, mode=Mode.SHADOW, because=why)
 
     def places_of(self, alert: Alert) -> tuple[Place, ...]:
         """Return where an alert belongs: with the incidents that it is part of, and under every other rule that takes it."""
@@ -174,13 +181,15 @@ class Intake:
     def sighting(self, place: Place, alert: Alert) -> Sighting:
         """Return what the journal is told of an alert in its place."""
         rule = place.rule
+        mode = self._mode(rule)
         stored = alert.as_json()
         return Sighting(
             rule=rule.id,
             version=rule.version,
             target=place.target,
             severity=rule.severity(alert.labels),
-            mode=self._mode(rule),
+            mode=mode,
+            because=ON_PROBATION if mode is not bounded(rule.mode, self._ward.mode) else "",
             fingerprint=alert.fingerprint,
             alert={name: stored[name] for name in ("labels", "annotations", "starts_at")},
             firing=alert.firing,

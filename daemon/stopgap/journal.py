@@ -25,7 +25,7 @@ class Sighting:
 
     The writer joins or opens the live incident of (rule, target); a firing alert that it knows to fire changes nothing, as does a
     resolved one that it does not know. `flap_window` is how long after a revert a new incident counts as a flap. `by` names who
-    told of it, where that was not Alertmanager's webhook.
+    told of it, where that was not Alertmanager's webhook; `because` says why `mode` is more careful than the rule's.
     """
 
     rule: str
@@ -40,6 +40,7 @@ class Sighting:
     flaw: str = ""
     flap_window: timedelta = timedelta(minutes=15)
     by: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

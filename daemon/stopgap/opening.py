@@ -58,6 +58,8 @@ def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
         "severity": str(sighting.severity),
         "mode": str(sighting.mode),
     }
+    if sighting.because:
+        detail["because"] = sighting.because
     if sighting.flaw:
         detail["flaw"] = str(sighting.flaw)
     if follows is not None:

@@ -22,7 +22,7 @@ from stopgap.incident import (
     lease_end,
 )
 from stopgap.journal import CONTROL, Append, Conflict, Journal
-from stopgap.rule import Rule
+from stopgap.rule import Mode, Rule, bounded
 from stopgap.transitions import fold
 
 ATTEMPTS = 5  # an order is tried again when the incident moved on while it was being written
@@ -49,6 +49,11 @@ class Ward(Protocol):
 
     def acting(self, identifier: str) -> bool:
         """Tell whether an act is under way."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """The upper bound of what rules may do."""
         ...
 
     def rule_of(self, state: Incident) -> Rule | None:
@@ -100,6 +105,26 @@ class Orders:
         if rule is None:
             raise NotPossible("the rule that asked is not known any more: deny it, or close the incident")
         return rule.ladder[rung].approval or rule.limits.approval
+
+    async def note(self, identifier: str, by: str, text: str) -> None:
+        """Write something down for those who read the timeline later. Raises NoSuchIncident, NotPossible, StoreError."""
+        await self._give(identifier, lambda _: (self._event(K.NOTE_ADDED, by=by, text=text),))
+
+    async def adopt(self, identifier: str, by: str, why: str) -> None:
+        """Let an incident act that was held in shadow for being new. Raises NoSuchIncident, NotPossible, StoreError."""
+
+        def order(state: Incident) -> tuple[Event, ...]:
+            rule = self._ward.rule_of(state)
+            if rule is None or state.mode != Mode.SHADOW:
+                raise NotPossible("it is not held in shadow: there is nothing to adopt")
+            mode = bounded(rule.mode, self._ward.mode)
+            if mode is Mode.SHADOW:
+                raise NotPossible(
+                    "the rule or the daemon's --mode is shadow: adopting it would change nothing"
+                )
+            return (self._event(K.ADOPTED, by=by, why=why, mode=mode),)
+
+        await self._give(identifier, order)
 
     async def revert(self, identifier: str, by: str, why: str) -> None:
         """Take everything back now, whatever the alerts say; passes the brake. Raises NoSuchIncident, NotPossible."""

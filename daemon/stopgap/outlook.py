@@ -64,4 +64,4 @@ def because(state: Incident, rule: Rule, at: Circumstances) -> str:
     mode = Case(state, rule, at).mode
     if mode is rule.mode:
         return "the rule's mode"
-    return "the daemon's --mode" if mode is at.bound else ON_PROBATION
+    return "the daemon's --mode" if mode is at.bound else state.because or ON_PROBATION

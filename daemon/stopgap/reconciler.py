@@ -29,6 +29,7 @@ PATIENCE = timedelta(seconds=60)  # without a complete survey, until Prometheus 
 REMEMBERED = 20_000  # episodes that are over
 POLLED = "alertmanager"  # by whom an event is said that no webhook told
 ALONE = "prometheus"
+FIRST_START = "it fired before the first start, so what may have been done about it is not known: adopt it to let it act"
 
 Confirm = Callable[[Incident], Awaitable[Verdict]]
 """Asks Prometheus whether an incident's alerts are over: healthy when they are, unhealthy while they fire."""
@@ -42,8 +43,13 @@ class Ward(Protocol):
         """The live incidents."""
         ...
 
-    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Any:
-        """Make what these alerts change durable. Raises StoreError."""
+    @property
+    def fresh(self) -> bool:
+        """Tell whether the store knew none of the rules at the start: it is new, or was lost."""
+        ...
+
+    async def receive(self, alerts: Sequence[Alert], by: str = "", *, careful: str = "") -> Any:
+        """Make what these alerts change durable; `careful` says why what opens is held in shadow. Raises StoreError."""
         ...
 
     def reconsider(self, identifiers: Iterable[str]) -> None:
@@ -69,6 +75,7 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._heard_at = clock.now()  # of the last complete survey, or the start
         self._at_once = asyncio.Event()
+        self._careful = FIRST_START if ward.fresh else ""
         self.last: Survey | None = None
 
     async def start(self) -> None:
@@ -170,7 +177,9 @@ class Reconciler:
         fresh = tuple(alert for alert in found.firing if not believed_over(self._ended, alert, survey.at))
         if fresh or found.over:
             log.info("reconciled", firing=len(fresh), over=len(found.over))
-            await self._ward.receive((*fresh, *found.over), by=POLLED)
+            await self._ward.receive((*fresh, *found.over), by=POLLED, careful=self._careful)
+        if survey.complete:
+            self._careful = ""
         self._see_silences(found)
         self._believe(
             name for name in self._doubts if self._fires(self._ward.incidents.get(name), found.present)

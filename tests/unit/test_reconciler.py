@@ -11,9 +11,10 @@ from tests.world import START, World, alert, rule, step
 from stopgap.alert import Alert
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K, Incident, Phase
+from stopgap.orders import NotPossible
 from stopgap.probe import Verdict
 from stopgap.reconciler import Reconciler
-from stopgap.rule import RungSpec
+from stopgap.rule import Mode, RungSpec
 from stopgap.survey import Polled, State, Survey
 
 
@@ -96,6 +97,7 @@ def details(world: World, kind: K) -> list[dict]:
 @virtually
 async def test_a_firing_that_no_message_told_of_is_found_and_acted_upon():
     there = await town()
+    await there.world.passes(seconds=1)
     there.alertmanagers.show(alert())
     await there.world.passes(seconds=31)
     assert there.world.incident.phase is Phase.MITIGATED
@@ -397,14 +399,15 @@ async def test_a_poll_that_goes_wrong_is_not_the_last(monkeypatch):
     there = await town()
     receive, failures = there.world.engine.receive, [StoreError("full"), RuntimeError("a fault")]
 
-    async def failing(alerts, by=""):
+    async def failing(alerts, by="", **more):
         if failures:
             raise failures.pop()
-        return await receive(alerts, by)
+        return await receive(alerts, by, **more)
 
+    await there.world.passes(seconds=1)
     monkeypatch.setattr(there.world.engine, "receive", failing)
     there.alertmanagers.show(alert())
-    await there.world.passes(seconds=31)
+    await there.world.passes(seconds=61)
     assert not there.world.engine.incidents
     await there.world.passes(seconds=30)
     assert there.world.incident.rungs
@@ -441,3 +444,65 @@ async def test_an_alert_without_a_name_cannot_be_asked_about():
     await world.resolve(nameless)
     await world.passes(hours=1)
     assert world.incident.unproven
+
+
+# --- the first start ---
+
+
+@virtually
+async def test_what_fired_before_the_first_start_is_held_in_shadow_until_a_person_adopts_it():
+    world = await World().start()
+    there = Town(world, Alertmanagers(world))
+    there.alertmanagers.show(alert())
+    await there.watches()
+    await world.passes(seconds=1)
+    assert world.incident.mode == "shadow"
+    assert not world.switch.calls
+    (planned,) = details(world, K.SHADOW_PLANNED)
+    assert planned["because"].startswith("it fired before the first start")
+    await world.orders.adopt(world.incident.id, "ann", "nobody has touched it")
+    await world.settle()
+    assert world.incident.phase is Phase.MITIGATED
+
+
+@virtually
+async def test_what_fires_after_the_first_survey_is_acted_upon_at_once():
+    there = await town()
+    await there.world.passes(seconds=1)
+    there.alertmanagers.show(alert())
+    await there.world.passes(seconds=31)
+    assert there.world.incident.phase is Phase.MITIGATED
+
+
+@virtually
+async def test_a_store_that_knows_of_incidents_is_not_new():
+    there = await town()
+    await _closed(there)
+    there.alertmanagers.show(alert("Other"), alert(host="b"))
+    await there.restarts(seconds=1)
+    assert not there.world.engine.fresh
+    await there.world.passes(seconds=1)
+    assert there.world.incident.mode == "auto"
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"), [("auto", "not held in shadow"), ("shadow", "would change nothing")]
+)
+@virtually
+async def test_only_what_may_act_can_be_adopted(mode, why):
+    world = await World((rule(mode=Mode(mode)),)).start()
+    await world.fire()
+    await world.settle()
+    with pytest.raises(NotPossible, match=why):
+        await world.orders.adopt(world.incident.id, "ann", "go")
+
+
+@virtually
+async def test_a_note_is_a_line_and_changes_nothing():
+    world = await World().start()
+    await world.fire()
+    await world.settle()
+    before = world.incident
+    await world.orders.note(world.incident.id, "ann", "the vendor was called")
+    assert details(world, K.NOTE_ADDED) == [{"by": "ann", "text": "the vendor was called"}]
+    assert replace(world.incident, seq=before.seq) == before

@@ -71,6 +71,14 @@ class Orders(Protocol):
         """Say no to it."""
         ...
 
+    async def note(self, identifier: str, by: str, text: str) -> None:
+        """Write something down."""
+        ...
+
+    async def adopt(self, identifier: str, by: str, why: str) -> None:
+        """Let it act that was held in shadow for being new."""
+        ...
+
     async def revert(self, identifier: str, by: str, why: str) -> None:
         """Take everything back now."""
         ...

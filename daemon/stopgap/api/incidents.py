@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stopgap import view
 from stopgap.api.desk import DESK, Desk
 from stopgap.api.problem import Problem, reply
-from stopgap.api.said import Ack, Approve, Close, Deny, Extend, Revert, query, read
+from stopgap.api.said import Ack, Adopt, Approve, Close, Deny, Extend, Note, Revert, query, read
 from stopgap.incident import Incident, Phase
 from stopgap.journal import CONTROL
 from stopgap.orders import NoSuchIncident
@@ -88,6 +88,16 @@ async def _deny(desk: Desk, request: web.Request, identifier: str) -> None:
     await desk.orders.deny(identifier, said.by, said.why, said.request)
 
 
+async def _note(desk: Desk, request: web.Request, identifier: str) -> None:
+    said = await read(request, Note)
+    await desk.orders.note(identifier, said.by, said.text)
+
+
+async def _adopt(desk: Desk, request: web.Request, identifier: str) -> None:
+    said = await read(request, Adopt)
+    await desk.orders.adopt(identifier, said.by, said.why)
+
+
 async def _revert(desk: Desk, request: web.Request, identifier: str) -> None:
     said = await read(request, Revert)
     await desk.orders.revert(identifier, said.by, said.why)
@@ -110,6 +120,8 @@ ORDERS: dict[str, Callable[[Desk, web.Request, str], Awaitable[None]]] = {
     "revert": _revert,
     "extend": _extend,
     "close": _close,
+    "note": _note,
+    "adopt": _adopt,
 }
 
 

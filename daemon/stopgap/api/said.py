@@ -52,6 +52,18 @@ class Revert(Said):
     why: Why
 
 
+class Note(Said):
+    """Body of `note`."""
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class Adopt(Said):
+    """Body of `adopt`."""
+
+    why: Why
+
+
 class Extend(Said):
     """Body of `extend`."""
 

@@ -70,6 +70,21 @@ def extend(
     _order("extend", identifier, url, {"why": why, "for": for_}, as_json=as_json)
 
 
+def note(
+    identifier: Identifier,
+    text: Annotated[str, typer.Argument(help="What those should know who read the timeline later.")],
+    url: Url = URL,
+    as_json: AsJson = False,
+) -> None:
+    """Write something down in the timeline of an incident."""
+    _order("note", identifier, url, {"text": text}, as_json=as_json)
+
+
+def adopt(identifier: Identifier, why: Why, url: Url = URL, as_json: AsJson = False) -> None:
+    """Let an incident act that was held in shadow, because it or its rule was new."""
+    _order("adopt", identifier, url, {"why": why}, as_json=as_json)
+
+
 def close(
     identifier: Identifier,
     why: Why,
