@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 
 import pytest
@@ -173,7 +173,7 @@ async def test_a_broken_store_withholds_the_beat_and_a_mended_one_lets_it_go(tmp
             intruder.execute("BEGIN IMMEDIATE")  # now the writer cannot write
             await until(lambda: beats(app, "withheld") >= 1)
             assert len(there.heard) == 1
-            assert up(app, "store") == 0
+            assert (up(app, "store"), up(app, "heartbeat")) == (0, 1)
             assert (await ready(app))[0] == 503
             intruder.close()
             await until(lambda: beats(app, "succeeded") == 2)
@@ -185,6 +185,21 @@ async def test_a_broken_store_withholds_the_beat_and_a_mended_one_lets_it_go(tmp
         "store: the journal cannot be written: database is locked",
     )
     assert SECRET not in repr(said)
+
+
+async def test_a_store_that_failed_a_notification_is_away_before_it_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(dialect, "BUSY_TIMEOUT", 0.05)
+    async with daemon(tmp_path) as app:
+        await asyncio.wait_for(app.store.meet((), app.clock.now()), 5)
+        with closing(sqlite3.connect(tmp_path / "data" / DATABASE, isolation_level=None)) as intruder:
+            intruder.execute("BEGIN IMMEDIATE")
+            assert await post(app, body(down())) == 503
+            assert up(app, "store") == 0
+            status, told = await ready(app)
+            assert (status, told["dependencies"]["store"]) == (
+                503,
+                "the journal cannot be written: database is locked",
+            )
 
 
 async def test_a_writer_that_hangs_withholds_the_beat_though_nothing_failed(tmp_path, monkeypatch):

@@ -226,10 +226,13 @@ class Named:
 
 def test_two_hundred_rules_are_too_many_to_start_at_zero():
     metrics = Metrics()
+    metrics.watch(FakeEngine(), lambda: 0, dict)
     metrics.loaded({f"p/{n}": Named() for n in range(200)}, NOW)
     assert value(metrics, "incidents_opened_total", rule="p/1") is None
+    assert value(metrics, "mitigations_held", rule="p/1") is None
     metrics.loaded({f"p/{n}": Named() for n in range(199)}, NOW)
     assert value(metrics, "incidents_opened_total", rule="p/1") == 0
+    assert value(metrics, "mitigations_held", rule="p/1") == 0
 
 
 def test_promtool_finds_nothing_to_say(metrics):
