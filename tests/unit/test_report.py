@@ -260,6 +260,14 @@ def test_a_shadow_that_ended_before_it_planned_only_watched():
     assert "nothing was planned" in told(timeline)
 
 
+def test_why_it_only_watched_is_told_until_somebody_adopts_it():
+    timeline = Timeline().opens(mode="shadow", because="new since the last start")
+    assert "| `shadow`: `new since the last start` |" in told(timeline)
+    adopted = timeline.say(K.ADOPTED, by="ann", why="tested", mode="auto")
+    assert told(adopted).startswith("# Incident ")
+    assert "| `auto` |" in told(adopted)
+
+
 def test_one_that_acted_before_it_was_put_into_shadow_is_no_shadow():
     timeline = incident(Phase.MITIGATED).say(K.SHADOW_PLANNED, because="the daemon's --mode")
     assert told(timeline).startswith("# Incident ")
@@ -461,6 +469,9 @@ def test_people_are_named_with_their_reasons():
     timeline.say(K.ACKNOWLEDGED, by="cid").say(
         K.LEASE_EXTENDED, by="dan", why="vendor", until=str(START + LATER)
     )
+    timeline.say(K.NOTE_ADDED, by="fay", text="the vendor called").say(
+        K.ADOPTED, by="gus", why="tested", mode="auto"
+    )
     timeline.person_reverts().say(K.KEPT, by="eve", why="good").say(K.CLOSED, by="eve", outcome="kept")
     rows = [" ".join(row.split()[2:]) for row in part(told(timeline), "People").splitlines()[2:]]
     assert rows == [
@@ -468,6 +479,8 @@ def test_people_are_named_with_their_reasons():
         "| `bob` | denied | `no` |",
         "| `cid` | acknowledged it | - |",
         "| `dan` | extended the lease until 2026-11-21T09:30:00Z | `vendor` |",
+        "| `fay` | noted | `the vendor called` |",
+        "| `gus` | let it act, and no longer only watch | `tested` |",
         "| `ann` | had it taken back | - |",
         "| `eve` | kept what is in place | `good` |",
         "| `eve` | closed it: kept | - |",

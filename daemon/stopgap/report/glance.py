@@ -15,7 +15,7 @@ def glance(story: Story) -> str:
         ("Severity", code(state.severity)),
         ("Target", code(state.target) if state.target else f"none: {code(state.flaw or 'unknown')}"),
         ("Rule", _rule(story)),
-        ("Mode", code(state.mode)),
+        ("Mode", code(state.mode) + (f": {code(state.because)}" if state.because else "")),
         ("Standing", _standing(story)),
         ("Runbook", code(rule.runbook_url) if rule and rule.runbook_url else ""),
         *(

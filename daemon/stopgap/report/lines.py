@@ -22,7 +22,7 @@ ABOUT = frozenset({"rung", "role", "step", "action", "name", "probe", "contact",
 ELSEWHERE = frozenset(
     {"labels", "annotations", "alerts", "starts_at", "steps", "verify", "ladder", "resources", "undo"}
     | {"key", "n", "version", "used", "do", "activate", "reverts", "rungs", "on_resolve", "once", "flaps"}
-    | {"go_on", "kind", "seconds", "verified", "changed", "looks", "request", "served"}
+    | {"go_on", "kind", "seconds", "verified", "changed", "looks", "request", "served", "of", "clock"}
 )
 """Details that are said in other words, or in another part."""
 

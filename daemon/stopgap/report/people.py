@@ -12,13 +12,15 @@ DEEDS = {
     K.APPROVAL_DENIED: "denied",
     K.REVERT_STARTED: "had it taken back",
     K.KEPT: "kept what is in place",
+    K.NOTE_ADDED: "noted",
+    K.ADOPTED: "let it act, and no longer only watch",
 }
 
 
 def people(story: Story) -> str:
     """Write a table of what people were asked, said and did, with their reasons."""
     rows = [row for event in story.timeline for row in _rows(story, event)]
-    return table(("Time", "Who", "What", "Why"), rows) if rows else ""
+    return table(("Time", "Who", "What", "In their words"), rows) if rows else ""
 
 
 def _rows(story: Story, event: Event) -> list[tuple[str, str, str, str]]:
