@@ -22,7 +22,6 @@ from stopgap.rule import Escalation, Mode, Rule
 from stopgap.transitions import apply
 
 MITIGATED, ACKNOWLEDGED = "mitigated", "acknowledged"  # what `even_if` may name
-EVEN_IF = (MITIGATED, ACKNOWLEDGED)
 AFTER, EVERY = "after", "every"
 ENDS = frozenset({K.RESOLVED, K.CLOSED})
 """What only those hear who were told of the incident before."""

@@ -5,7 +5,7 @@ both are checked alike. Templates are compiled and vars put in here; what is lef
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -16,16 +16,19 @@ from stopgap.action import Danger
 from stopgap.catalog import Catalog
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.entries import Entries, Surroundings, touches
+from stopgap.config.escalations import escalation_of, judge as judge_escalations
 from stopgap.config.findings import did_you_mean
 from stopgap.config.limits import judge, limits_of
 from stopgap.config.model import ProbeKeys, RuleKeys, RungKeys, StepKeys
 from stopgap.config.node import Path
+from stopgap.config.wordings import Wordings
 from stopgap.duration import print_duration
 from stopgap.matcher import Matcher, MatcherError, parse_matchers
-from stopgap.rule import Escalation, OnFailure, ProbeSpec, Rule, RungSpec, StepSpec
+from stopgap.messages import WORDINGS
+from stopgap.rule import OnFailure, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.template import RefKind, Template, Unresolved, compile_tree
 
-_KEPT = ("vars", "secrets")  # keys of a document in which no template stands
+_KEPT = ("vars", "secrets", "messages")  # keys of a document in which no template of a rule stands
 
 
 def build_rule(document: Mapping[str, Any] | None, catalog: Catalog) -> Rule:
@@ -94,8 +97,10 @@ class Builder:
             ladder=tuple(self._rung(each, i, keys) for i, each in enumerate(keys.ladder)),
             limits=limits_of(keys),
             yield_to=tuple(name if "/" in name else f"{keys.pack}/{name}" for name in keys.yield_to),
-            escalate=tuple(Escalation(each.when, each.notify) for each in keys.escalate),
+            escalate=tuple(map(escalation_of, keys.escalate)),
             severities=keys.severities,
+            severity_names={str(level): name for level, name in keys.severity_names.items()},
+            messages=Wordings(keys.vars, self._vars_known, self._tell).read(keys.messages),
             vars=keys.vars,
             secrets=keys.secrets,
             document=document,
@@ -131,12 +136,15 @@ class Builder:
         if name in self._document.get("vars", {}):
             self._tell.error(at, str(missing), f"change `{name}` in `vars`")
             return
-        known = self._around.vars if self._around else ()
         self._tell.error(
             at,
             f"no var is called `{name}`",
-            did_you_mean(name, known, f"add `{name}` to `vars` of pack.yaml"),
+            did_you_mean(name, self._vars_known, f"add `{name}` to `vars` of pack.yaml"),
         )
+
+    @property
+    def _vars_known(self) -> Collection[str]:
+        return self._around.vars if self._around else ()
 
     # --- the parts of a rule ---
 
@@ -187,9 +195,8 @@ class Builder:
 
     def _judge(self, keys: RuleKeys) -> None:
         self._entries.references(keys.target, ("target",), {RefKind.LABELS})
-        for i, escalation in enumerate(keys.escalate):
-            for j, name in enumerate(escalation.notify):
-                self._entries.contact(name, ("escalate", i, "notify", j))
+        known = {*keys.messages, *WORDINGS, *(self._around.messages if self._around else ())}
+        judge_escalations(keys.escalate, known, self._tell, self._entries.contact)
         for i, rung in enumerate(keys.ladder):
             self._proof(rung, ("ladder", i))
             self._untimed(rung.only_if, ("ladder", i, "only_if"))

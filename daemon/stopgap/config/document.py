@@ -1,8 +1,8 @@
 """Document: the form in which a rule is checked, built, digested and stored: plain JSON with everything that it needs.
 
 `document_of` makes it from the nodes of a rule, of its pack and of its site, so that each part still knows the file and line
-that it comes from: the pack's `match` and `severities` and all defaults are put in, the short form becomes a ladder of one rung,
-and the step `{flag: {…}, timeout: 5s}` becomes `{action: flag, params: {…}, timeout: 5s}`.
+that it comes from: the pack's `match`, `severities` and `severity_names` and all defaults are put in, the short form becomes a
+ladder of one rung, and the step `{flag: {…}, timeout: 5s}` becomes `{action: flag, params: {…}, timeout: 5s}`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ _LISTS = {"do": "action", "activate": "action", "verify": "probe", "only_if": "p
 def document_of(
     rule: Node, pack: Mapping[str, Node], defaults: Iterable[Layer], catalog: Catalog, findings: Findings
 ) -> Node | None:
-    """Return a rule's document, without vars and secrets; `pack` holds the keys name, match and severities."""
+    """Return a rule's document, without vars and secrets; `pack` holds the keys name, match, severities and severity_names."""
     keys = rule.table
     if keys is None:
         findings.error(
@@ -34,7 +34,9 @@ def document_of(
     made = inherited(builder.ladder(rule), defaults)
     if "match" in keys:
         made["match"] = Node(keys["match"].mark, [*each(pack.get("match")), *each(keys["match"])])
-    made |= {"pack": pack["name"]} | ({"severities": pack["severities"]} if "severities" in pack else {})
+    made |= {"pack": pack["name"]} | {
+        key: pack[key] for key in ("severities", "severity_names") if key in pack
+    }
     if "recovered" in made:
         made["recovered"] = builder.each(made["recovered"], "probe")
     marks = {**{key: node.mark for key, node in made.items()}, **rule.keys}

@@ -16,11 +16,12 @@ from stopgap.template import RefKind, Scope, Template, Unresolved, UnsafeLabel, 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What only loading knows: the values of secrets, the names of contacts, and the vars that a rule might have meant."""
+    """What only loading knows: the values of secrets, the names of contacts, and the vars and messages that may be meant."""
 
     secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     contacts: Collection[str] = ()
     vars: Collection[str] = ()
+    messages: Collection[str] = ()
 
 
 def entries_of(tree: Mapping[str, Any]) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:

@@ -10,10 +10,6 @@ from stopgap.duration import Duration
 from stopgap.template import Template
 
 LATER: Mapping[str, str] = {
-    "message": "messages of escalations",
-    "after": "escalation by time",
-    "every": "escalation by time",
-    "even_if": "escalation by time",
     "manual": "manual steps",
 }
 """Keys and steps that the design has and this version has not: refused by name, so that no rule is obeyed by half."""

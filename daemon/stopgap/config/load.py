@@ -25,6 +25,7 @@ from stopgap.config.model import PackKeys, SiteKeys
 from stopgap.config.node import Mark, Node, Path as Keys, table, text
 from stopgap.config.relations import Place, Relations
 from stopgap.config.surroundings import contacts_of, secrets_of
+from stopgap.config.wordings import check_messages, messages_of, vars_in
 from stopgap.contacts import Book, Contact
 from stopgap.errors import ConfigError, Problem
 from stopgap.matcher import MatcherIndex
@@ -141,11 +142,8 @@ class _At:
         self.findings.warning(self._place(path), text, hint)
 
     def _place(self, path: Keys, *, at_key: bool = False, offset: int | None = None) -> Mark:
-        mark = self.node.find(path, at_key=at_key)
-        leaf = self.node.within(path)
-        if offset is None or leaf is None or leaf.offset is None:
-            return mark
-        return Mark(mark.file, mark.line, mark.column + leaf.offset + offset, mark.key)
+        leaf = self.node.within(path) if offset is not None else None
+        return leaf.place(offset) if leaf is not None else self.node.find(path, at_key=at_key)
 
 
 @dataclass(slots=True)
@@ -173,6 +171,7 @@ class _Loader:
         self._findings = findings
         self._site: Mapping[str, str] = {}
         self._defaults: Layer = {}
+        self._messages: Node | None = None
         self._places: dict[str, Place] = {}
         self._named: set[str] = set()
         self._packs: dict[str, Mark] = {}
@@ -195,6 +194,8 @@ class _Loader:
         self._site = _vars(keys.get("vars"), self._findings)
         self._known |= set(self._site)
         self.contacts[""] = contacts_of(keys.get("contacts"), self._environ, self._findings)
+        self._messages = keys.get("messages")
+        check_messages(self._messages, self._findings)
 
     def pack(self, folder: source.Folder) -> None:
         """Take one pack and its rules."""
@@ -265,6 +266,7 @@ class _Loader:
         self._known |= set(keys["vars"].table or {} if "vars" in keys else ())
         self.secrets[name.text] = secrets_of(keys.get("secrets"), self._environ, self._findings)
         self.contacts[name.text] = contacts_of(keys.get("contacts"), self._environ, self._findings)
+        check_messages(keys.get("messages"), self._findings)
         names = {*self.contacts[""], *self.contacts[name.text]}
         if DEFAULT not in names:
             hint = "add it to `contacts` of site.yaml"
@@ -277,7 +279,10 @@ class _Loader:
             else frozenset[str]()
         )
         defaults = (self._defaults, layer_of(keys.get("defaults"), self._findings))
-        around = Surroundings(self.secrets[name.text], names, values)
+        messages = {
+            each for node in (self._messages, keys.get("messages")) if node for each in node.table or {}
+        }
+        around = Surroundings(self.secrets[name.text], names, values, messages)
         return _Pack(name.text, keys, values, declared, around, defaults)
 
     def _for(self, pack: str) -> dict[str, str]:
@@ -317,6 +322,7 @@ class _Loader:
         document = document_of(node, pack.keys, pack.defaults, self._catalog, self._findings)
         if document is None:
             return
+        check_messages((document.table or {}).get("messages"), self._findings)
         whole = self._completed(document, pack)
         rule = Builder(whole.plain(), self._catalog, _At(whole, self._findings), pack.around).rule()
         name = (document.table or {}).get("name")
@@ -336,15 +342,17 @@ class _Loader:
             self.rules[rule.id] = rule
 
     def _completed(self, document: Node, pack: _Pack) -> Node:
-        """Add the vars and secrets that a document uses: no others, so that its version changes only when it does."""
-        compiled, _ = compile_tree(document.plain())
+        """Add the vars, secrets and messages that a document uses: no others, so that its version changes only when it does."""
+        mark, keys = document.mark, document.table or {}
+        messages = messages_of((self._messages, pack.keys.get("messages")), keys, mark)
+        compiled, _ = compile_tree({key: each.plain() for key, each in keys.items() if key != "messages"})
         used = references(compiled)
-        vars_used = sorted(one.name for one in used if one.kind is RefKind.VARS and one.name in pack.vars)
+        named = {one.name for one in used if one.kind is RefKind.VARS} | vars_in(messages)
+        vars_used = sorted(named & set(pack.vars))
         secrets = sorted(one.name for one in used if one.kind is RefKind.SECRETS and one.name in pack.secrets)
         self._known |= set(vars_used)
-        mark = document.mark
         added = {
             "vars": table(mark, {name: text(mark, pack.vars[name]) for name in vars_used}),
             "secrets": Node(mark, [text(mark, name) for name in secrets]),
-        }
-        return table(mark, {**(document.table or {}), **added}, document.keys)
+        } | ({"messages": messages} if messages is not None else {})
+        return table(mark, {**keys, **added}, document.keys)

@@ -2,29 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from stopgap.config.findings import did_you_mean
+from stopgap.config.escalations import EscalationKeys
 from stopgap.config.guards import DefaultKeys, GuardKeys, SiteDefaultKeys, TermKeys
 from stopgap.config.keys import Keys, Name, Texts, TimeLimit, listed
 from stopgap.duration import Duration
-from stopgap.incident import EventKind
 from stopgap.rule import OnFailure
 from stopgap.template import Template
 
 SHORTEST_EVERY = timedelta(milliseconds=100)
 MOST_RETRIES = 10
-
-
-def _event(word: str) -> str:
-    if word not in set(EventKind):
-        near = did_you_mean(
-            word, EventKind, "write one such as mitigated, handed_over, mitigation_lost or closed"
-        )
-        raise ValueError(f"`{word[:40]}` is no event: {near}")
-    return word
 
 
 def _not_hasty(every: timedelta) -> timedelta:
@@ -45,6 +35,10 @@ def _approval(value: Any) -> Any:
 
 
 Severities = Mapping[str, Annotated[str, StringConstraints(pattern="^P[0-3]$")]]
+SeverityNames = Mapping[
+    Literal["P0", "P1", "P2", "P3"],
+    Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$")],
+]
 Secret = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
 _RUNG_ONLY = ("only_if", "approval", "go_on", "once", "verify", "activate", "on_failure", "on_resolve")
 
@@ -102,13 +96,11 @@ class RungKeys(Keys):
     on_resolve: OnFailure = OnFailure.REVERT
 
 
-class EscalationKeys(Keys):
-    """Whom to tell, and when."""
+class MessageKeys(Keys):
+    """What people read; an empty subject is the usual one."""
 
-    later = frozenset({"after", "every", "even_if", "message"})
-
-    when: Annotated[str, AfterValidator(_event)]
-    notify: Annotated[Texts, Field(min_length=1)]
+    subject: str = ""
+    body: Annotated[str, StringConstraints(min_length=1)]
 
 
 class RuleKeys(TermKeys):
@@ -128,6 +120,8 @@ class RuleKeys(TermKeys):
     yield_to: Texts = ()
     escalate: tuple[EscalationKeys, ...] = ()
     severities: Severities = Field(default_factory=dict)
+    severity_names: SeverityNames = Field(default_factory=dict)
+    messages: Mapping[Name, MessageKeys] = Field(default_factory=dict)
     vars: Mapping[str, str] = Field(default_factory=dict)
     secrets: tuple[str, ...] = ()
 
@@ -136,13 +130,6 @@ class ContactKeys(Keys):
     """A contact: the environment variable with its Apprise URLs, or the name before `_FILE` of one that names a file."""
 
     url_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
-
-
-class MessageKeys(Keys):
-    """A message for people outside; sent by later versions."""
-
-    subject: str = ""
-    body: str
 
 
 class SharedKeys(Keys):
@@ -170,4 +157,5 @@ class PackKeys(SharedKeys):
     match: Texts = ()
     secrets: Annotated[tuple[Secret, ...], BeforeValidator(listed)] = ()
     severities: Severities = Field(default_factory=dict)
+    severity_names: SeverityNames = Field(default_factory=dict)
     defaults: DefaultKeys = DefaultKeys()

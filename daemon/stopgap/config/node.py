@@ -83,6 +83,12 @@ class Node:
                 break
         return here.mark
 
+    def place(self, offset: int | None) -> Mark:
+        """Return the place of so many characters into its text; its own where that does not stand in the file as it reads."""
+        if offset is None or self.offset is None:
+            return self.mark
+        return Mark(self.mark.file, self.mark.line, self.mark.column + self.offset + offset, self.mark.key)
+
     def within(self, path: Path) -> "Node | None":
         """Return the Node at a path, if there is one."""
         here: Node | None = self
