@@ -315,6 +315,15 @@ def test_what_was_kept_is_in_place_until_the_end_and_stays():
     assert "Make permanent, or take back by hand, what `a way out` left in place: `r0`." in tasks(timeline)
 
 
+def test_what_was_in_place_at_the_same_time_counts_once():
+    timeline = (
+        Timeline(rule(keeps(), rung())).opens().verifying().later(minutes=2).say(K.RUNG_FAILED, rung=0).does()
+    )
+    timeline.begins(1).later(minutes=3).say(K.REVERT_STARTED, cause="person", rungs=[0, 1], by="ann")
+    timeline.say(K.REVERTED, rungs=[0, 1])
+    assert "- Something was in place for 5m." in part(told(timeline), "Impact")
+
+
 # --- what was applied ---
 
 
