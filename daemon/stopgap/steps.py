@@ -64,10 +64,14 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An act whose intent is on disk, with what was observed before it: it runs next."""
+    """An act whose intent is on disk, with what was observed before it: it runs next.
+
+    `doubtful` tells that a try before it, with the same key, may have taken effect.
+    """
 
     act: Act
     undo: Undo
+    doubtful: bool = False
 
 
 class Steps:
@@ -164,7 +168,7 @@ class Steps:
                 else:
                     receipt = {str(act.ref): await action.run(params, undo.before, act.moment)}
         except ActionError as error:
-            result = self._failure(act, error)
+            result = self._doubt(act, error) if begun.doubtful else self._failure(act, error)
         except Exception as error:  # noqa: BLE001 - border: step. Anything but an ActionError leaves the outcome unknown
             result = self._event(K.STEP_UNKNOWN, **act.detail, why=_why(error))
         else:
@@ -187,6 +191,10 @@ class Steps:
             backoff = min(timedelta(seconds=2 ** (act.n - 1)), LONGEST_BACKOFF)
             retry_at = (self._clock.now() + (error.retry_after or backoff)).isoformat()
         return self._event(kind, **act.detail, why=_why(error), retry_at=retry_at)
+
+    def _doubt(self, act: Act, error: Exception) -> Event:
+        """Return that the outcome stays unknown: this try did nothing, but the one before may have; its undo must stay."""
+        return self._event(K.STEP_UNKNOWN, **act.detail, why=f"not done again: {_why(error)}")
 
     # --- unknown outcomes (DESIGN 5.4) ---
 
@@ -219,7 +227,7 @@ class Steps:
         elif state.phase is Phase.REVERTING and ref.role in (Role.DO, Role.ACTIVATE):
             await self._forgo(act, settled)
         elif self._again(act, settled, step.tries):
-            await self._intend_again(act, undo)
+            await self._intend_again(act, undo, doubtful=settled is Settled.UNCLEAR)
         elif settled is Settled.NOT_DONE:
             await self._append(
                 state, self._failure(act, ActionError("did not take effect, tried three times"))
@@ -241,11 +249,11 @@ class Steps:
                 act.state, self._event(K.STEP_UNKNOWN, **act.detail, why="being taken back", looks=1)
             )
 
-    async def _intend_again(self, act: Act, undo: Undo) -> None:
+    async def _intend_again(self, act: Act, undo: Undo, *, doubtful: bool) -> None:
         why = "the outcome is unknown and a repetition is safe"
         intent = self._intent(act, why=why)
         if await self._append(act.state, intent, request=self._request(act.state, act.rule)):
-            await self.run(Begun(act, undo))
+            await self.run(Begun(act, undo, doubtful))
 
     async def _unclear(self, act: Act, looks: int, why: str) -> None:
         await self._append(

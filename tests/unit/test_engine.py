@@ -9,7 +9,8 @@ from tests.world import MOCK, START, World, alert, probe, rule, step
 
 from stopgap.engine import Terms
 from stopgap.errors import PermanentError, TemporaryError
-from stopgap.incident import EventKind as K, Phase
+from stopgap.incident import EventKind as K, Incident, Phase
+from stopgap.journal import Line
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NotPossible
 from stopgap.probe import Verdict
@@ -188,6 +189,29 @@ async def test_an_unclear_outcome_that_may_not_be_repeated_is_handed_over_with_t
     await world.settle()
     assert world.switch.values["mode"] == "normal"
     assert world.outcome() == ["reverted"]
+
+
+@virtually
+async def test_a_repetition_that_fails_says_nothing_of_the_try_before_whose_undo_stays():
+    ladder = (RungSpec("m", (step(retries=2),), (), MOCK.verify),)
+    world = await World((rule(ladder=ladder),)).start()
+    world.switch.after_faults = [RuntimeError("lost")]
+    world.switch.blind = True
+
+    once = iter([TemporaryError("busy")])
+
+    def keep_it_busy(line: Line, _: Incident) -> None:
+        if line.event.kind is K.STEP_UNKNOWN:
+            world.switch.faults.extend(list(once))
+
+    world.engine.subscribe(keep_it_busy)
+    await world.fire()
+    await world.passes(minutes=2)
+    assert (world.incident.stuck, world.incident.reason) == (True, "unknown_outcome")
+    world.switch.blind = False
+    await world.orders.revert(world.incident.id, "ann", "looked: it was set")
+    await world.settle()
+    assert world.switch.values["mode"] == "normal"
 
 
 @virtually
