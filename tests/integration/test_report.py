@@ -63,7 +63,7 @@ async def test_a_report_is_markdown_of_a_live_or_a_closed_incident(identifier, s
 async def test_a_report_names_the_incident_that_followed():
     office = Office()
     live = fold(OPEN, (opened(target="fly://old", follows=CLOSED), *TIMELINES[OPEN][1:]))
-    office.engine.incidents |= {"INC-other": fold("INC-other", (opened(follows=HELD),)), OPEN: live}
+    office.engine.incidents = {"INC-other": fold("INC-other", (opened(follows=HELD),)), OPEN: live}
     _, __, text = await ask(office, CLOSED)
     assert f"`{OPEN}`: it fired again" in text
     _, __, text = await ask(office, HELD)
