@@ -108,6 +108,7 @@ class App:
         await self.engine.start()
         self.reconciler = self._reconciler()
         self.engine.trust(self.reconciler)
+        self.vitals.surveyed = lambda: self.reconciler.last
         await self.reconciler.start()
         self.teller.start()
         self._stack.push_async_callback(self.engine.stop)
@@ -196,8 +197,7 @@ class App:
         link = self.links.url if self.links is not None else no_link
         contacts, rule_of = self.context.contacts, self.engine.rule_of
         self.teller = Teller(self.store, contacts, self.clock, rule_of, link, self._rebuild)
-        counting = (self.metrics.observe, self.headroom.observe, self.vitals.observe)
-        for observer in (logs.observe, *counting, self.teller.observe):
+        for observer in (logs.observe, self.metrics.observe, self.headroom.observe, self.teller.observe):
             self.engine.subscribe(observer)
         self._stack.push_async_callback(self.teller.stop)
 

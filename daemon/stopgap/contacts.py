@@ -64,6 +64,8 @@ class Contacts:
         self.book: Book = book or {}
         self._limit, self._pause = limit, pause
         self._couriers = _Couriers()
+        self.on_told: Callable[[str, str], None] = lambda _name, _why: None
+        """Hears after each message for whom it was, and why it did not arrive, or an empty text."""
 
     def replace(self, book: Book) -> None:
         """Take another book, at a reload; messages under way keep their addresses."""
@@ -95,6 +97,14 @@ class Contacts:
 
         Raises PermanentError for a contact that does not exist or cannot work, TemporaryError when nobody took the message.
         """
+        try:
+            await self._send(pack, name, title, body)
+        except ActionError as error:
+            self.on_told(name, str(error))
+            raise
+        self.on_told(name, "")
+
+    async def _send(self, pack: str, name: str, title: str, body: str) -> None:
         contact = self._known(pack, name)
         title, body = _line(title), _cut(body)
         try:

@@ -8,17 +8,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
+from time import monotonic
 
 import structlog
 
 from stopgap.duration import print_duration
 from stopgap.errors import StopgapError
-from stopgap.incident import EventKind as K, Incident
-from stopgap.journal import Line
 
 log = structlog.get_logger(__name__)
 
 EVERY = timedelta(seconds=30)
+FORGOTTEN = timedelta(hours=1)
 WITHIN = timedelta(seconds=10)  # an answer that takes longer is none
 
 Ask = Callable[[], Awaitable[object]]
@@ -38,13 +38,20 @@ class Dependency(StrEnum):
 class Dependencies:
     """Knows of each dependency that is in use why it is away, or that it is there (an empty text).
 
-    `contacts` are the names that can be told, asked anew each time, so that a contact that a reload removed is forgotten.
+    `contacts` are the names that can be told, asked anew each time, so that a contact that a reload removed is forgotten. So is one
+    to which nobody tried to send anything for an hour: nothing is known of it any more.
     """
 
-    def __init__(self, used: Iterable[Dependency], contacts: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self,
+        used: Iterable[Dependency],
+        contacts: Callable[[], Collection[str]],
+        time: Callable[[], float] = monotonic,
+    ) -> None:
         self._away = dict.fromkeys(used, "")
         self._contacts = contacts
-        self._deaf: dict[str, str] = {}
+        self._time = time
+        self._deaf: dict[str, tuple[str, float]] = {}
 
     def note(self, dependency: Dependency, why: str) -> None:
         """Note why a dependency is away, or with an empty text that it is there."""
@@ -60,21 +67,17 @@ class Dependencies:
             self._note_contacts()
         return {dependency.value: why for dependency, why in sorted(self._away.items())}
 
-    def observe(self, line: Line, _: Incident) -> None:
-        """Note which contacts take messages; an observer of the engine."""
-        if line.event.kind not in (K.NOTIFIED, K.NOTIFY_FAILED):
-            return
-        contact = str(line.event.detail.get("contact", ""))
-        if line.event.kind is K.NOTIFIED:
-            self._deaf.pop(contact, None)
-        else:
-            self._deaf[contact] = str(line.event.detail.get("why", ""))
+    def told(self, contact: str, why: str) -> None:
+        """Note that a contact took a message, or why it did not."""
+        self._deaf.pop(contact, None)
+        if why:
+            self._deaf[contact] = (why, self._time())
         self._note_contacts()
 
     def _note_contacts(self) -> None:
-        known = self._contacts()
-        self._deaf = {name: why for name, why in self._deaf.items() if name in known}
-        told = (f"{name} took no message ({why})" for name, why in sorted(self._deaf.items()))
+        known, old = self._contacts(), self._time() - FORGOTTEN.total_seconds()
+        self._deaf = {name: said for name, said in self._deaf.items() if name in known and said[1] > old}
+        told = (f"{name} took no message ({why})" for name, (why, _) in sorted(self._deaf.items()))
         self.note(Dependency.CONTACTS, "; ".join(told))
 
 

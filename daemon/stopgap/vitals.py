@@ -1,18 +1,19 @@
 """Vitals: whether this daemon and what it depends on can do their work, asked regularly, and told to somebody outside."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from stopgap.clock import Clock
 from stopgap.context import Context
 from stopgap.deadman import Beacon, Beat, DeadMan
 from stopgap.dependency import Ask, Dependencies, Dependency, Watch
-from stopgap.incident import Incident
-from stopgap.journal import Line
+from stopgap.duration import span
 from stopgap.settings import Settings
 from stopgap.store import Store
+from stopgap.survey import Flaw, Survey
 
 ASKED_WITHIN = timedelta(seconds=5)  # for Prometheus to answer that it is there
+STALE = timedelta(minutes=5)  # surveys are made every two minutes or more often
 
 
 class Vitals:
@@ -28,16 +29,21 @@ class Vitals:
     ) -> None:
         self._store = store
         self._ready = ready
+        self._clock = clock
         self.on_beat: Callable[[str], None] = lambda _result: None
+        self.surveyed: Callable[[], Survey | None] = lambda: None  # the last survey of all Alertmanagers
         asks: dict[Dependency, Ask] = {
             Dependency.STORE: lambda: store.meet((), clock.now())  # a round trip through the writer
         }
         if settings.prometheus:
             asks[Dependency.PROMETHEUS] = lambda: context.prometheus.number("1", ASKED_WITHIN)
-        noted = {Dependency.CONTACTS, *([Dependency.HEARTBEAT] if settings.heartbeat_url else [])}
+        noted = {Dependency.CONTACTS}
+        noted |= {Dependency.HEARTBEAT} if settings.heartbeat_url else set()
+        noted |= {Dependency.ALERTMANAGER} if settings.alertmanager else set()
         self.dependencies = Dependencies(
             {*asks, *noted}, lambda: {name for book in context.contacts.book.values() for name in book}
         )
+        context.contacts.on_told = self.dependencies.told
         self._watch = Watch(self.dependencies, asks)
         self._dead_man: DeadMan | None = None
         if settings.heartbeat_url is not None:
@@ -56,10 +62,6 @@ class Vitals:
             await self._dead_man.stop()
         await self._watch.stop()
 
-    def observe(self, line: Line, state: Incident) -> None:
-        """Note which contacts take messages; an observer of the engine."""
-        self.dependencies.observe(line, state)
-
     async def alive(self) -> str:
         """Return why notifications could not be taken, judged now, or an empty text."""
         await self._watch.look(Dependency.STORE)
@@ -67,6 +69,9 @@ class Vitals:
 
     def outside(self) -> dict[str, str]:
         """Return by name why each dependency is away, or an empty text."""
+        survey = self.surveyed()
+        if survey is not None and survey.heard:
+            self.dependencies.note(Dependency.ALERTMANAGER, unheard(survey, self._clock.now()))
         return self.dependencies.away() | {Dependency.STORE.value: self.store_trouble()}
 
     def store_trouble(self) -> str:
@@ -77,3 +82,10 @@ class Vitals:
         self.on_beat(beat.value)
         if beat is not Beat.WITHHELD:
             self.dependencies.note(Dependency.HEARTBEAT, why)
+
+
+def unheard(survey: Survey, now: datetime) -> str:
+    """Return which Alertmanagers a survey did not hear, and why; an old survey heard none."""
+    if now - survey.at > STALE:
+        return f"none was asked for {span(now - survey.at)}"
+    return "; ".join(f"{url}: {said.why}" for url, said in survey.heard.items() if isinstance(said, Flaw))

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from pydantic import SecretStr
 from structlog.testing import capture_logs
+from tests.desk import NOW
 from tests.integration.test_app import body, daemon, down, post
 
 from stopgap import deadman
@@ -17,6 +19,8 @@ from stopgap.context import Http
 from stopgap.deadman import Beacon
 from stopgap.errors import PermanentError, StoreError, TemporaryError
 from stopgap.store import DATABASE, dialect, writer
+from stopgap.survey import Answer, Flaw, Status, Survey
+from stopgap.vitals import unheard
 
 SECRET = "5f0e-hunter2"
 
@@ -249,6 +253,24 @@ async def test_prometheus_away_is_seen_and_makes_nothing_unready(tmp_path):
         assert (status, told["ready"]) == (200, True)
         assert told["dependencies"]["prometheus"].startswith("Prometheus cannot be asked")
         assert up(app, "heartbeat") is None
+
+
+async def test_an_alertmanager_that_is_away_is_seen_by_its_address_without_its_password(tmp_path):
+    away = f"127.0.0.1:{unused_port()}"
+    async with daemon(tmp_path, alertmanager=(f"http://me:{SECRET}@{away}",)) as app:
+        await until(lambda: up(app, "alertmanager") == 0)
+        status, told = await ready(app)
+        assert (status, told["ready"]) == (200, True)
+        assert told["dependencies"]["alertmanager"].startswith(f"http://{away}: ")
+        assert SECRET not in repr(told)
+
+
+def test_a_survey_hears_all_or_says_whom_not_and_an_old_one_heard_nobody():
+    heard = {"http://a": Answer((), Status(timedelta(hours=1), "0.28")), "http://b": Flaw("refused")}
+    survey = Survey(at=NOW, heard=heard, complete=False, settled=False, alerts={})
+    assert unheard(survey, NOW) == "http://b: refused"
+    assert unheard(replace(survey, heard={"http://a": heard["http://a"]}), NOW) == ""
+    assert unheard(survey, NOW + timedelta(minutes=6)) == "none was asked for 6m"
 
 
 TELLING = """

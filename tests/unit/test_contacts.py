@@ -112,6 +112,25 @@ async def test_a_plugin_that_breaks_is_a_failed_address_and_its_words_are_not_re
     contacts.close()
 
 
+async def test_what_came_of_each_message_is_heard_without_the_address(monkeypatch):
+    def deliver(url, title, body):
+        if title == "bad":
+            raise TemporaryError("an address did not take the message")
+
+    monkeypatch.setattr(stopgap.contacts, "_deliver", deliver)
+    contacts, heard = with_contact("json://hunter2"), []
+    contacts.on_told = lambda name, why: heard.append((name, why))
+    await contacts.send("", "oncall", "good", "body")
+    with pytest.raises(TemporaryError) as failed:
+        await contacts.send("", "oncall", "bad", "body")
+    with pytest.raises(PermanentError):
+        await contacts.send("", "nobody", "good", "body")
+    assert heard[:2] == [("oncall", ""), ("oncall", str(failed.value))]
+    assert heard[2][0] == "nobody"
+    assert "hunter2" not in repr(heard)
+    contacts.close()
+
+
 class Stuck:
     """A receiver that never answers, in the thread of a courier, until it is released."""
 

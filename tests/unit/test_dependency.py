@@ -4,19 +4,12 @@ import asyncio
 from datetime import timedelta
 
 from structlog.testing import capture_logs
-from tests.desk import NOW
 from tests.virtual import virtually
 
 from stopgap.dependency import Dependencies, Dependency, Watch
 from stopgap.errors import ProbeError
-from stopgap.incident import Event, EventKind as K, Incident
-from stopgap.journal import Line
 
 ALL = (Dependency.STORE, Dependency.PROMETHEUS, Dependency.CONTACTS)
-
-
-def told(dependencies: Dependencies, kind: K, **detail: str) -> None:
-    dependencies.observe(Line("INC-1", Event(kind, NOW, detail)), Incident("INC-1"))
 
 
 def test_only_what_is_in_use_is_listed_and_it_is_there_until_something_says_otherwise():
@@ -29,25 +22,35 @@ def test_only_what_is_in_use_is_listed_and_it_is_there_until_something_says_othe
 
 def test_a_contact_is_away_from_a_message_that_it_did_not_take_to_the_next_that_it_did():
     dependencies = Dependencies(ALL, lambda: {"oncall", "chat"})
-    told(dependencies, K.NOTIFY_FAILED, contact="oncall", why="no answer")
-    told(dependencies, K.NOTIFY_FAILED, contact="chat", why="refused")
-    assert (
-        dependencies.away()["contacts"]
-        == "chat took no message (refused); oncall took no message (no answer)"
+    dependencies.told("oncall", "no answer")
+    dependencies.told("chat", "refused")
+    assert dependencies.away()["contacts"] == (
+        "chat took no message (refused); oncall took no message (no answer)"
     )
-    told(dependencies, K.NOTIFIED, contact="chat")
+    dependencies.told("chat", "")
     assert dependencies.away()["contacts"] == "oncall took no message (no answer)"
-    told(dependencies, K.MITIGATED, contact="oncall")
-    assert dependencies.away()["contacts"]
-    told(dependencies, K.NOTIFIED, contact="oncall")
+    dependencies.told("oncall", "")
     assert dependencies.away()["contacts"] == ""
 
 
 def test_a_contact_that_a_reload_removed_is_forgotten():
     known = {"oncall"}
     dependencies = Dependencies(ALL, lambda: known)
-    told(dependencies, K.NOTIFY_FAILED, contact="oncall", why="no answer")
+    dependencies.told("oncall", "no answer")
     known.clear()
+    assert dependencies.away()["contacts"] == ""
+
+
+def test_a_contact_that_nobody_tried_for_an_hour_is_forgotten():
+    now = 0.0
+    dependencies = Dependencies(ALL, lambda: {"oncall"}, lambda: now)
+    dependencies.told("oncall", "no answer")
+    now = 3599.0
+    assert dependencies.away()["contacts"]
+    dependencies.told("oncall", "no answer")
+    now = 7198.0
+    assert dependencies.away()["contacts"]
+    now = 7200.0
     assert dependencies.away()["contacts"] == ""
 
 
