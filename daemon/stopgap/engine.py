@@ -95,6 +95,7 @@ class Engine:
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
         self._weather = Weather(journal, clock, self.incidents.values)
+        self.performer.starter.storm = self._weather.storm
         self._observers: list[Observer] = []
         self._timers = Timers(clock, self._touch)
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -6,6 +6,7 @@ that commit; the engine sends them in the order of severity and age, so that wha
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -22,8 +23,9 @@ from stopgap.petition import approved, asks_for_approval, awaited, digest_of, pe
 from stopgap.plan import Plan, question, words
 from stopgap.planner import Planner
 from stopgap.recorder import Recorder
-from stopgap.rule import Mode, Rule
+from stopgap.rule import Limits, Mode, Rule
 from stopgap.steps import Act, Begun, Steps
+from stopgap.storm import Storm
 
 AGAIN_SOON = timedelta(seconds=5)
 BUDGETS = frozenset({Reason.BUDGET_RULE, Reason.BUDGET_GLOBAL})
@@ -61,6 +63,7 @@ class Starter:
         self._steps = steps
         self._door = asyncio.Lock()
         self._starting: dict[str, str] = {}
+        self.storm: Callable[[Limits], Storm | None] = lambda _: None
 
     async def start(
         self, state: Incident, rule: Rule, move: Start, at: Circumstances, hurry: asyncio.Event
@@ -137,7 +140,8 @@ class Starter:
         act = Act(
             attempt.state, attempt.rule, attempt.planned, Ref(attempt.rung, Role.DO, 0), 1, attempt.hurry
         )
-        return await self._steps.begin(act, opening, attempt.request)
+        weather = self.storm(attempt.rule.limits)  # a storm may have begun while this was prepared
+        return await self._steps.begin(act, opening, replace(attempt.request, storm=weather))
 
     async def _preconditions(self, attempt: Attempt) -> tuple[Event, ...] | Record:
         """Ask `only_if`; returns the answers, or the skipping of the rung."""

@@ -1,13 +1,15 @@
 """Storms on the whole way: thousands of targets at once stop new mitigations, say so once, and pass by themselves."""
 
+import asyncio
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from tests.memory_journal import MemoryJournal
 from tests.unit.test_engine_guards import GENEROUS, HOUR, acted, hosts, per_host
 from tests.virtual import virtually
-from tests.world import World, alert, book
+from tests.world import MOCK, World, alert, book, probe
 
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K, Phase
@@ -30,6 +32,23 @@ async def test_ten_targets_are_acted_upon_and_the_eleventh_is_a_storm():
     assert acted(world) == 10
     waiting = [state for state in world.engine.incidents.values() if state.reason == "storm"]
     assert len(waiting) == 2
+
+
+@virtually
+async def test_a_rung_that_is_being_prepared_when_a_storm_begins_does_not_start():
+    world = await World((per_host(limits=LIMITS, ladder=(replace(MOCK, only_if=(probe("fit"),)),)),)).start()
+    answer = world.say.ask
+
+    async def slow(*asked: Any) -> Any:
+        await asyncio.sleep(3)
+        return await answer(*asked)
+
+    world.say.ask = slow
+    for one in hosts(12):
+        await world.fire(one)
+    await world.passes(seconds=5)
+    assert acted(world) == 0
+    assert {state.reason for state in world.engine.incidents.values()} == {"storm"}
 
 
 @virtually
