@@ -1,7 +1,7 @@
 """Contacts: whom to tell, and the telling itself, through Apprise.
 
 A contact is a name and one or more Apprise URLs, which are secrets; a message goes to the first address that takes it. Apprise is
-imported at the first message and runs in two threads of our own. A thread cannot be cancelled, so everything around it is bounded:
+imported at the first message and runs in four threads of our own. A thread cannot be cancelled, so all around it is bounded:
 the queue (a full one refuses), the sockets, each address, the whole message. Nothing here prints a URL.
 
 Only the schemes of `SCHEMES` are sent to, and the web addresses that Apprise knows as one of these (a pasted Slack hook). The list
@@ -34,9 +34,11 @@ xmatters xml xmls zulip
 """
 SCHEMES = frozenset(_SERVICES.split())
 _LONGEST_TITLE, _LONGEST_BODY = 200, 4000  # characters
-_THREADS, _WAITING, _ATTEMPTS = 2, 64, 3
+_THREADS, _WAITING, _ATTEMPTS = 4, 64, 3
 _SOCKET = 4.0  # seconds for a connection, and for each read
-_PER_ADDRESS = 8.0  # seconds until the next address is tried
+_PER_ADDRESS = (
+    8.0  # seconds until the next address is tried; less where there are many, so that each has its turn
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,10 @@ class Contacts:
         """Try one address after the other."""
         reasons: list[str] = []
         hopeless = True
+        patience = min(_PER_ADDRESS, self._limit.total_seconds() / (len(contact.urls) + 1))
         for url in contact.urls:
             try:
-                async with asyncio.timeout(_PER_ADDRESS):
+                async with asyncio.timeout(patience):
                     await self._couriers.run(partial(_deliver, url, title, body))
             except PermanentError as error:
                 reasons.append(str(error))
@@ -148,7 +151,7 @@ class Contacts:
 
 
 class _Couriers:
-    """Two daemon threads behind a bounded queue: a receiver that never answers keeps no process from ending."""
+    """A few daemon threads behind a bounded queue: a receiver that never answers keeps no process from ending."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[tuple[Future[None], Callable[[], None]] | None] = queue.Queue(_WAITING)

@@ -155,6 +155,7 @@ async def test_a_full_queue_refuses_instead_of_growing(monkeypatch):
     stuck = Stuck()
     monkeypatch.setattr(stopgap.contacts, "_deliver", stuck)
     monkeypatch.setattr(stopgap.contacts, "_WAITING", 1)
+    monkeypatch.setattr(stopgap.contacts, "_THREADS", 2)
     contacts = with_contact("json://x", limit=SOON)
     errors = []
     for _ in range(4):  # two are under way, one waits, the fourth is refused
@@ -167,6 +168,7 @@ async def test_a_full_queue_refuses_instead_of_growing(monkeypatch):
 
 
 async def test_after_close_what_waits_and_what_comes_is_refused(monkeypatch):
+    monkeypatch.setattr(stopgap.contacts, "_THREADS", 2)
     stuck = Stuck()
     monkeypatch.setattr(stopgap.contacts, "_deliver", stuck)
     contacts = with_contact("json://x")
@@ -195,6 +197,25 @@ async def test_an_address_that_never_answers_gives_way_to_the_next(monkeypatch):
     monkeypatch.setattr(stopgap.contacts, "_deliver", deliver)
     monkeypatch.setattr(stopgap.contacts, "_PER_ADDRESS", SOON.total_seconds())
     contacts = with_contact("json://stuck", "json://x")
+    await contacts.send("", "oncall", "title", "body")
+    assert taken == ["title"]
+    stuck.released.set()
+    contacts.close()
+
+
+async def test_each_of_many_addresses_that_never_answer_has_its_turn_within_the_time_of_a_message(
+    monkeypatch,
+):
+    stuck, taken = Stuck(), []
+
+    def deliver(url, title, body):
+        if url.get_secret_value() == "json://stuck":
+            stuck(url, title, body)
+        else:
+            taken.append(title)
+
+    monkeypatch.setattr(stopgap.contacts, "_deliver", deliver)
+    contacts = with_contact("json://stuck", "json://stuck", "json://stuck", "json://x", limit=10 * SOON)
     await contacts.send("", "oncall", "title", "body")
     assert taken == ["title"]
     stuck.released.set()

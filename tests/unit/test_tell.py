@@ -55,7 +55,7 @@ async def test_the_rules_own_escalation_takes_the_place_of_the_default():
 @virtually
 async def test_a_brake_in_the_middle_of_a_rung_and_an_unproven_recovery_are_told():
     people = People(DEFAULT)
-    world = await told(people, recovered=())
+    world = await told(people)
     world.switch.takes = 5
     await world.fire()
     await world.passes(seconds=1)
@@ -64,7 +64,8 @@ async def test_a_brake_in_the_middle_of_a_rung_and_an_unproven_recovery_are_told
     assert [title.partition(": ")[2] for _, title, _ in people.told] == ["refused"]
     await world.engine.release(BrakeScope.GLOBAL, "", "ann")
     await world.settle()
-    await world.resolve()
+    unproven = Event(K.PROBE_UNKNOWN, START, {"role": "recovered", "why": "nothing can prove it"})
+    await world.journal.append(Append(world.incident.id, (unproven,)))
     await world.settle()
     assert [title.partition(": ")[2] for _, title, _ in people.told][1:] == ["probe unknown"]
     await world.stop()

@@ -1,0 +1,186 @@
+"""Messages: what people read in each case."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.timelines import START, Timeline, rule
+
+from stopgap.escalation import Due
+from stopgap.incident import Event, EventKind as K
+from stopgap.messages import DRILL, LONGEST_BODY, LONGEST_TITLE, WORDINGS, Occasion, compose
+from stopgap.rule import Escalation
+from stopgap.wording import FIELDS, Phrase, Wording
+
+EVERY = Escalation("", ("customers",), every=timedelta(minutes=30), even_if=frozenset({"mitigated"}))
+RULE = replace(rule(), summary="Serve from mock data", runbook_url="https://runbook", escalate=(EVERY,))
+ALERT = {
+    "labels": {"alertname": "PmsDown", "team": "hotel\nevil: yes"},
+    "annotations": {"impact": "no bookings"},
+}
+
+
+def opened(**detail):
+    return Timeline(RULE).say(
+        K.OPENED,
+        **{"rule": "pack/rule", "target": "app", "severity": "P1", "alerts": {"a": ALERT}, **detail},
+    )
+
+
+def about(timeline, *, of=None, entry=None, clock="", heard=False, **changes):
+    """Return the message about the last line, or about a clock."""
+    event = None if clock else timeline.events[-1]
+    when = clock.partition("/")[0] if clock else event.kind
+    due = Due("customers", when, of=event.seq if event else 0, clock=clock, entry=entry)
+    given = replace(RULE, **changes)
+    return compose(Occasion(given, timeline.state, due, timeline.now, event, heard))
+
+
+def test_the_first_message_declares_the_incident():
+    timeline = opened().later(minutes=2).say(K.HANDED_OVER, reason="ladder_exhausted", text="no rung helped")
+    assert about(timeline) == (
+        "[P1] pack/rule on app: handed over",
+        (
+            "Serve from mock data\nno rung helped\nladder_exhausted\n"
+            "phase open, incident INC-1\nalerts: PmsDown\nrunbook: https://runbook"
+        ),
+    )
+
+
+def test_later_ones_are_updates_that_begin_with_what_is_new():
+    timeline = opened().later(minutes=2).say(K.MITIGATION_LOST, why="unhealthy 3 times")
+    timeline.say(K.ACKNOWLEDGED, by="ann").say(K.LEASE_ENDING)
+    assert about(timeline, heard=True) == (
+        "[P1] pack/rule on app: lease ending",
+        (
+            "Serve from mock data\nopen for 2m, phase open, incident INC-1\nacknowledged by ann\n"
+            "alerts: PmsDown\nrunbook: https://runbook"
+        ),
+    )
+
+
+def test_the_last_one_says_how_it_ended_and_when():
+    timeline = opened().later(minutes=2).begins().done().say(K.MITIGATED, rung=0)
+    timeline.over().later(minutes=40).say(K.CLOSED, outcome="recovered")
+    assert about(timeline, heard=True) == (
+        "[P1] pack/rule on app: closed",
+        (
+            "Serve from mock data\noutcome: recovered\nopened: 2026-11-21 09:00 UTC\n"
+            "mitigated: 2026-11-21 09:02 UTC\nclosed: 2026-11-21 09:42 UTC\nincident INC-1, after 42m"
+        ),
+    )
+    assert WORDINGS["resolution"].body.lines[0] == WORDINGS["declaration"].body.lines[0]
+
+
+def test_a_clock_says_how_long_it_lasts_and_when_it_rings_next():
+    timeline = opened().say(K.REFUSED, reason="budget_rule", text="3 of 3 used").later(minutes=30)
+    assert about(timeline, clock="every/0/1", entry=0) == (
+        "[P1] pack/rule on app: not mitigated after 30m",
+        (
+            "waits: budget rule\nServe from mock data\nopen for 30m, phase waiting, incident INC-1\n"
+            "next update: 2026-11-21 10:00 UTC\nalerts: PmsDown\nrunbook: https://runbook"
+        ),
+    )
+    timeline.begins().done().say(K.MITIGATED, rung=0).later(minutes=30)
+    assert about(timeline, clock="every/0/2", entry=0)[0].endswith(": mitigated, open for 1h")
+    timeline.over()
+    assert about(timeline, clock="every/0/2", entry=0)[0].endswith(": alerts over, open for 1h")
+
+
+def test_a_clock_that_rings_once_promises_no_next_time_and_names_the_reason_of_a_hand_over():
+    lead = Escalation(K.OPENED, ("lead",), after=timedelta(minutes=15))
+    timeline = opened().say(K.HANDED_OVER, reason="approval_denied").later(minutes=15)
+    _, body = about(timeline, clock="after/0", entry=0, escalate=(lead,))
+    assert body.splitlines()[0] == "approval denied"
+    assert "next update" not in body
+
+
+def test_who_could_not_be_told_is_named():
+    timeline = opened().say(K.NOTIFY_FAILED, contact="lead", when="handed_over", why="no answer")
+    title, body = about(timeline)
+    assert title == "[P1] pack/rule on app: lead could not be told (handed over)"
+    assert body.splitlines()[1] == "no answer"
+
+
+@pytest.mark.parametrize(
+    ("detail", "word"),
+    [({"mode": "shadow"}, "[SHADOW]"), ({"alerts": {"a": {"labels": {DRILL: "q3"}}}}, "[DRILL]")],
+)
+def test_what_is_no_real_incident_says_so_in_its_first_word_whatever_the_wording(detail, word):
+    timeline = opened(**detail)
+    assert about(timeline)[0] == f"{word} [P1] pack/rule on app: opened"
+    own = {"declaration": Wording(Phrase.parse("Bookings are down"), Phrase.parse("x"))}
+    assert about(timeline, messages=own)[0] == f"{word} Bookings are down"
+
+
+def test_a_drill_in_which_one_alert_is_real_is_none():
+    alerts = {"a": {"labels": {DRILL: "q3"}}, "b": {"labels": {"alertname": "Real"}}}
+    assert about(opened(alerts=alerts))[0].startswith("[P1]")
+
+
+def test_severities_have_the_names_that_people_here_use():
+    assert about(opened(severity="P0"), severity_names={"P0": "SEV-1"})[0].startswith("[SEV-1] ")
+    assert about(opened(severity="P3"), severity_names={"P0": "SEV-1"})[0].startswith("[P3] ")
+
+
+def test_a_rule_may_name_a_message_and_a_pack_may_replace_the_usual_ones():
+    ours = {
+        name: Wording(Phrase.parse(""), Phrase.parse(f"ours: {name}")) for name in ("down", "declaration")
+    }
+    entry = Escalation(K.OPENED, ("customers",), message="down")
+    assert about(opened(), entry=0, escalate=(entry,), messages=ours)[1] == "ours: down"
+    assert about(opened(), messages=ours)[1] == "ours: declaration"
+    assert about(opened(), heard=True, messages=ours)[1].startswith("Serve")
+    entry = replace(entry, message="update")
+    assert about(opened(), entry=0, escalate=(entry,))[1] == about(opened(), heard=True)[1]
+    entry = replace(entry, message="lost by a mistake")
+    assert about(opened(), entry=0, escalate=(entry,))[1] == about(opened())[1]
+
+
+def test_a_message_without_a_subject_has_the_usual_one():
+    own = {"declaration": Wording(Phrase.parse(""), Phrase.parse("x"))}
+    assert about(opened(), messages=own) == ("[P1] pack/rule on app: opened", "x")
+
+
+def test_every_field_has_a_value_when_there_is_one():
+    lines = "\n".join(f"{field}={{{{ {field} }}}}" for field in FIELDS)
+    own = {name: Wording(Phrase.parse(""), Phrase.parse(lines)) for name in WORDINGS}
+    timeline = opened().say(K.REFUSED, reason="brake", text="x").begins().done().say(K.MITIGATED, rung=0)
+    timeline.say(K.REFUSED, reason="brake").say(K.ACKNOWLEDGED, by="ann").over()
+    timeline.say(K.CLOSED, outcome="recovered", why="it is back")
+    _, told = about(timeline, messages=own)
+    _, rang = about(timeline, clock="every/0/1", entry=0, messages=own)
+    said = [line.partition("=") for line in (*told.splitlines(), *rang.splitlines())]
+    assert {name for name, _, value in said if value} == set(FIELDS)
+
+
+def test_values_of_alerts_can_be_used_and_forge_no_line():
+    text = "team: {{ labels.team }}\nimpact: {{ annotations.impact }}\nnone: {{ labels.none | default('-') }}{{ labels.no }}"
+    own = {"declaration": Wording(Phrase.parse("{{ labels.team }}"), Phrase.parse(text))}
+    assert about(opened(), messages=own) == (
+        "hotel evil: yes",
+        "team: hotel evil: yes\nimpact: no bookings\nnone: -",
+    )
+
+
+def test_everything_is_bounded():
+    timeline = opened(target="t" * 5000).say(K.REVERT_FAILED, undo=["u" * 5000] * 100, detail="d" * 5000)
+    title, body = about(timeline)
+    assert len(title) <= LONGEST_TITLE
+    assert len(body) <= LONGEST_BODY
+    assert body.count("undo by hand: ") > 2
+    own = {"declaration": Wording(Phrase.parse("s" * 5000), Phrase.parse("b" * 9000))}
+    title, body = about(timeline, messages=own)
+    assert (len(title), len(body)) == (LONGEST_TITLE, LONGEST_BODY)
+
+
+def test_an_incident_of_which_little_is_known_has_a_message_all_the_same():
+    bare = Timeline(RULE).say(K.DRIFTED)
+    assert about(bare)[0] == "[P2] pack/rule on no target: drifted"
+
+
+def test_a_storm_with_strange_counts_is_told():
+    event = Event(K.STORM_BEGAN, START, {"targets": 12, "rules": "many"}, 1)
+    due = Due("default", "storm_began", of=1)
+    title, _ = compose(Occasion(RULE, Timeline(RULE).state, due, START, event))
+    assert title == "storm: 12 targets, new mitigations wait"
