@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from stopgap.audience import clock_words
 from stopgap.duration import span
 from stopgap.escalation import ENDS, EVERY, Due, calm, shadowed
 from stopgap.incident import Event, EventKind as K, Incident
@@ -154,9 +155,18 @@ def _event(about: Occasion) -> str:
         return f"not mitigated after {so_long}"
     words = about.event.kind.replace("_", " ")
     if about.event.kind is K.NOTIFY_FAILED:
-        of = str(about.event.detail.get("when", "")).replace("_", " ")
-        return f"{about.event.detail.get('contact', '')} could not be told ({of})"
+        return (
+            f"{about.event.detail.get('contact', '')} could not be told ({_missed(about.rule, about.event)})"
+        )
     return words
+
+
+def _missed(rule: Rule, event: Event) -> str:
+    """Say what a contact was not told."""
+    number = str(event.detail.get("clock", "")).split("/")[1:2]
+    if number and number[0].isdecimal() and int(number[0]) < len(rule.escalate):
+        return clock_words(rule.escalate[int(number[0])])
+    return str(event.detail.get("when", "")).replace("_", " ")
 
 
 def _details(about: Occasion) -> str:

@@ -100,6 +100,10 @@ def test_who_could_not_be_told_is_named():
     title, body = about(timeline)
     assert title == "[P1] pack/rule on app: lead could not be told (handed over)"
     assert body.splitlines()[1] == "no answer"
+    timeline.say(K.NOTIFY_FAILED, contact="lead", when="every", clock="every/0/3", why="no answer")
+    assert about(timeline)[0].endswith("lead could not be told (every 30m even if mitigated)")
+    timeline.say(K.NOTIFY_FAILED, contact="lead", when="every", clock="every/7/3", why="no answer")
+    assert about(timeline)[0].endswith("lead could not be told (every)")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ from aiohttp import web
 
 _HOST = "127.0.0.1"
 _MOST = 1000  # messages remembered
-CONTACTS = ("default", "oncall", "pms", "database", "performance", "capacity")
+CONTACTS = (
+    *("default", "oncall", "pms", "pms_team", "database", "performance", "architecture", "capacity"),
+    "customers",
+)
 
 
 class Pager:
