@@ -3,11 +3,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test packages check unit bench clean
+.PHONY: help run test packages check unit soak bench clean
 
 BIN := .venv/bin
 WORKERS ?= 2
 ARGS ?=
+SOAK ?= 1000000
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration rate window storm action alert matcher template survey probe wording rule \
@@ -45,6 +46,10 @@ check: .venv/dev.stamp  ## lint, format, types, layers
 
 unit: .venv/dev.stamp  ## only the tests that open no socket
 	$(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
+
+soak: .venv/dev.stamp  ## hold the ten promises for SOAK steps (SEED=n: show again what broke, as small as can be)
+	$(if $(SEED),SEED=$(SEED),SOAK=$(SOAK)) $(BIN)/python -m pytest -q -s --timeout=0 \
+	  tests/property/test_promises_machine.py
 
 bench: .venv/dev.stamp  ## measure: a table and bench-*.json
 	$(BIN)/python -m tests.bench $(ARGS)
