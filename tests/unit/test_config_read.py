@@ -145,3 +145,17 @@ def test_nesting_without_end_is_stopped():
 @pytest.mark.parametrize("source", ["", "# nothing\n", "---\n"])
 def test_an_empty_file_is_no_mistake_of_yaml(source):
     assert read_all(source)[1] == []
+
+
+def test_a_character_that_is_escaped_in_two_halves_is_one():
+    assert value(r'"\ud83d\ude80 caf\u00e9"') == "🚀 café"
+    node, problems = read_all(r'"\ud83d\ude80": 1')
+    assert not problems
+    assert list(node.plain()) == ["🚀"]
+
+
+@pytest.mark.parametrize("source", [r'a: "\ud83d"', r'"\ude80": 1'])
+def test_half_a_character_is_refused_where_it_stands(source):
+    node, problems = read_all(source)
+    assert node is None
+    assert "half a character" in problems[0]

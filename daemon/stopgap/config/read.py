@@ -152,7 +152,17 @@ class _Composer:
         self._bound(mark, 0, _size(node))
         return node
 
+    def _whole(self, text: str, mark: Mark) -> str:
+        """Return a text as characters: escapes may give one in halves, as JSON writes it. One half alone is told."""
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise _Stop(mark, "half a character (a lone surrogate)", "write the character itself") from None
+
     def _scalar(self, event: ScalarEvent, mark: Mark) -> Node:
+        event.value = self._whole(event.value, mark)
         plain = event.style is None
         begin = event.start_mark.index + (0 if plain else 1)
         stands = self._source.startswith(event.value, begin) and event.style not in {"|", ">"}
@@ -172,7 +182,7 @@ class _Composer:
             place = self._mark(event.start_mark, mark.key)
             if not isinstance(event, ScalarEvent):
                 raise _Stop(place, "a table or a list as a key", f"if this is a template, {_QUOTE_IT}")
-            name = event.value
+            name = self._whole(event.value, place)
             place = replace(place, key=f"{mark.key}.{name}" if mark.key else name)
             if name == "<<":
                 raise _Stop(place, "merge keys are not supported", "write the keys out")
