@@ -174,9 +174,12 @@ class App:
 
     def _reconciler(self) -> Reconciler:
         settings = self.settings
-        surveyor = Alertmanagers(settings.alertmanager, self.context.http.session, self.clock)
+        urls, session = settings.alertmanager, self.context.http.session
+        surveyor = Alertmanagers(urls, session, self.clock, resend_delay=settings.resend_delay)
         confirm = self.engine.performer.over if settings.prometheus else None
-        return Reconciler(self.engine, self.clock, surveyor, confirm, settings.receiver)
+        return Reconciler(
+            self.engine, self.clock, surveyor, confirm, settings.receiver, every=settings.poll_every
+        )
 
     # --- observers ---
 

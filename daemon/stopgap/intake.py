@@ -22,10 +22,11 @@ REMEMBERED = 20_000  # alerts whose rules and targets are kept at hand
 
 @dataclass(slots=True)
 class Received:
-    """What became of a notification's alerts: how many each rule took, and how many none did."""
+    """What became of a notification's alerts: how many each rule took, how many none did, and how much of it was news."""
 
     matched: dict[str, int] = field(default_factory=dict)
     unmatched: int = 0
+    news: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Intake:
                 elif alert.firing:
                     self.on_repeat(alert.fingerprint)
             news += self._ends(alert, places)
+        received.news = len(news)
         if news:
             self._receiving += 1
             try:

@@ -10,16 +10,25 @@ from datetime import UTC, datetime
 
 from stopgap.alert import Alert
 from stopgap.incident import AlertState, Incident
-from stopgap.survey import State, Survey
+from stopgap.survey import Polled, State, Survey
 
 ABSENT = 3  # settled surveys in a row without an alert, until it counts as over
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last episode of an alert that was resolved: when it began, as Alertmanager writes it, and when we heard of its end."""
+
+    starts_at: str
+    heard_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
     """What follows from one survey: alerts that fire and are not known to, alerts that are over and are not known to be.
 
-    `present` are the fingerprints of all that fire, `silenced` of those that a person has silenced everywhere.
+    `present` are the fingerprints of all that fire and of whose end we have not heard since, `silenced` of those that a person has
+    silenced everywhere.
     """
 
     firing: tuple[Alert, ...] = ()
@@ -34,15 +43,24 @@ class Beliefs:
 
     missing: dict[str, int] = field(default_factory=dict)
 
-    def conclude(self, incidents: Iterable[Incident], survey: Survey, *, ours: bool) -> Conclusion:
+    def conclude(
+        self, incidents: Iterable[Incident], survey: Survey, ended: Mapping[str, Ended], *, ours: bool
+    ) -> Conclusion:
         """Judge a survey. Only where it was about our receiver (`ours`) may an alert that is new open an incident."""
         believed = firing_alerts(incidents)
-        present = frozenset(survey.alerts)
-        over = self._over(believed, present) if survey.settled else ()
+        over = self._over(believed, frozenset(survey.alerts)) if survey.settled else ()
+        present = frozenset(
+            fingerprint
+            for fingerprint, polled in survey.alerts.items()
+            if not outdated(ended.get(fingerprint), polled, survey.at)
+        )
         fresh = tuple(
             polled.alert
             for fingerprint, polled in survey.alerts.items()
-            if ours and polled.state is State.ACTIVE and fingerprint not in believed
+            if ours
+            and polled.state is State.ACTIVE
+            and fingerprint in present
+            and fingerprint not in believed
         )
         silenced = frozenset(
             fingerprint
@@ -90,14 +108,6 @@ def all_over(state: Incident) -> tuple[Alert, ...]:
     return tuple(over(fingerprint, alert) for fingerprint, alert in state.alerts.items() if alert.firing)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The last episode of an alert that was resolved: when it began, as Alertmanager writes it, and when we heard of its end."""
-
-    starts_at: str
-    heard_at: datetime
-
-
 def ambiguous(ended: Mapping[str, Ended], state: Incident) -> bool:
     """Tell whether all that fires bears the start of an episode that we know to be over: a stale message, perhaps."""
     firing = [(fingerprint, alert) for fingerprint, alert in state.alerts.items() if alert.firing]
@@ -107,7 +117,10 @@ def ambiguous(ended: Mapping[str, Ended], state: Incident) -> bool:
     )
 
 
-def believed_over(ended: Mapping[str, Ended], alert: Alert, asked_at: datetime) -> bool:
-    """Tell whether the end of an alert was heard after the survey began that still shows it."""
-    known = ended.get(alert.fingerprint)
-    return known is not None and known.heard_at >= asked_at
+def outdated(ended: Ended | None, polled: Polled, asked_at: datetime) -> bool:
+    """Tell whether we heard of an alert's end since Prometheus last sent the alert, or since the survey began that still shows it.
+
+    An Alertmanager that stood still or was cut off shows, and sends, an alert as firing whose end the others have long told of.
+    Prometheus sends what fires again and again, so a clock that is slow by a little only costs time.
+    """
+    return ended is not None and ended.heard_at >= min(asked_at, polled.updated_at)

@@ -19,13 +19,13 @@ from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K, Incident, Phase
 from stopgap.journal import CONTROL, Line
 from stopgap.probe import Verdict
-from stopgap.reconcile import Beliefs, Conclusion, Ended, all_over, ambiguous, believed_over
+from stopgap.reconcile import Beliefs, Conclusion, Ended, all_over, ambiguous
 from stopgap.survey import Survey, Surveyor, receiver_name
 
 log = structlog.get_logger(__name__)
 
 EVERY = timedelta(seconds=30)
-PATIENCE = timedelta(seconds=60)  # without a complete survey, until Prometheus is asked alone
+PATIENCE = 2  # surveys that may be incomplete, until Prometheus is asked alone
 REMEMBERED = 20_000  # episodes that are over
 POLLED = "alertmanager"  # by whom an event is said that no webhook told
 ALONE = "prometheus"
@@ -58,15 +58,23 @@ class Ward(Protocol):
 
 
 class Reconciler:
-    """Surveys every half minute. Without Alertmanagers it only clears doubts, by Prometheus where there is one."""
+    """Surveys regularly. Without Alertmanagers it only clears doubts, by Prometheus where there is one."""
 
     def __init__(
-        self, ward: Ward, clock: Clock, surveyor: Surveyor, confirm: Confirm | None, receiver: str | None
+        self,
+        ward: Ward,
+        clock: Clock,
+        surveyor: Surveyor,
+        confirm: Confirm | None,
+        receiver: str | None,
+        *,
+        every: timedelta = EVERY,
     ) -> None:
         self._ward = ward
         self._clock = clock
         self._surveyor = surveyor
         self._confirm = confirm
+        self._every = every
         self.receiver = receiver  # ours, as configured; learnt from a webhook where nobody named it
         self._beliefs = Beliefs()
         self._doubts: dict[str, str] = {}
@@ -115,7 +123,7 @@ class Reconciler:
             return
         event = line.event
         if event.kind is K.ALERT_RESOLVED:
-            self._remember(event.detail.get("fingerprint", ""), state, event.at)
+            self._remember(event.detail["fingerprint"], state, event.at)
         elif event.kind in (K.OPENED, K.ALERT_JOINED, K.REFIRED) and "by" not in event.detail:
             if ambiguous(self._ended, state):
                 self._doubts[state.id] = (
@@ -125,11 +133,10 @@ class Reconciler:
             self._doubts.pop(state.id, None)
 
     def _remember(self, fingerprint: str, state: Incident, at: datetime) -> None:
-        if fingerprint in state.alerts:
-            self._ended[fingerprint] = Ended(state.alerts[fingerprint].starts_at, at)
-            self._ended.move_to_end(fingerprint)
-            if len(self._ended) > REMEMBERED:
-                self._ended.popitem(last=False)
+        self._ended[fingerprint] = Ended(state.alerts[fingerprint].starts_at, at)
+        self._ended.move_to_end(fingerprint)
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
 
     def heard(self, receiver: str, truncated: int) -> None:
         """Learn our name from a notification, and ask at once for what it left out."""
@@ -139,8 +146,8 @@ class Reconciler:
             self._at_once.set()
 
     def repeated(self, fingerprint: str) -> None:
-        """Believe an alert that was notified again."""
-        if not self._doubts:
+        """Believe an alert that was notified again, unless Alertmanagers answer: these may send an old message twice."""
+        if not self._doubts or (self._surveyor and not self._impatient):
             return
         self._believe(
             name for name in self._doubts if self._fires(self._ward.incidents.get(name), {fingerprint})
@@ -157,7 +164,7 @@ class Reconciler:
             except Exception:  # border: task. One poll that goes wrong must not be the last
                 log.exception("reconciler_fault")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._at_once.wait(), EVERY.total_seconds())
+                await asyncio.wait_for(self._at_once.wait(), self._every.total_seconds())
             self._at_once.clear()
 
     async def _once(self) -> None:
@@ -168,16 +175,19 @@ class Reconciler:
             if survey.complete:
                 self._heard_at = self._clock.now()
             await self._conclude(survey, ours=asked is not None)
-        impatient = self._clock.now() - self._heard_at >= PATIENCE
-        if self._doubts and self._confirm is not None and (impatient or not self._surveyor):
+        if self._doubts and self._confirm is not None and (self._impatient or not self._surveyor):
             await self._ask_prometheus(self._confirm)
 
+    @property
+    def _impatient(self) -> bool:
+        return self._clock.now() - self._heard_at >= PATIENCE * self._every
+
     async def _conclude(self, survey: Survey, *, ours: bool) -> None:
-        found = self._beliefs.conclude(self._ward.incidents.values(), survey, ours=ours)
-        fresh = tuple(alert for alert in found.firing if not believed_over(self._ended, alert, survey.at))
-        if fresh or found.over:
-            log.info("reconciled", firing=len(fresh), over=len(found.over))
-            await self._ward.receive((*fresh, *found.over), by=POLLED, careful=self._careful)
+        found = self._beliefs.conclude(self._ward.incidents.values(), survey, self._ended, ours=ours)
+        if found.firing or found.over:
+            taken = await self._ward.receive((*found.firing, *found.over), by=POLLED, careful=self._careful)
+            if taken.news:
+                log.info("reconciled", changed=taken.news, over=len(found.over))
         if survey.complete:
             self._careful = ""
         self._see_silences(found)

@@ -68,6 +68,14 @@ class Settings(BaseSettings):
     alertmanager: Annotated[tuple[str, ...], Listed] = Field(
         (), description="URLs of all Alertmanagers: what messages say is held against what they say."
     )
+    poll_every: Duration = Field(
+        timedelta(seconds=30), description="How often Alertmanagers are asked what fires, from 1s to 2m."
+    )
+    resend_delay: Duration = Field(
+        timedelta(minutes=1),
+        description="How often Prometheus sends an alert again: its --rules.alert.resend-delay, or its longest interval "
+        "of evaluation where that is longer. An Alertmanager that runs for less than twice as long proves no end.",
+    )
     external_url: str | None = Field(
         None, description="URL under which people reach this daemon; messages then carry links that approve."
     )
@@ -166,11 +174,18 @@ class Settings(BaseSettings):
             raise ValueError("write a URL such as https://hc-ping.com/UUID, or unset it")
         return SecretStr(text)
 
-    @field_validator("heartbeat_every")
+    @field_validator("heartbeat_every", "resend_delay")
     @classmethod
     def _bearable(cls, value: timedelta) -> timedelta:
         if not timedelta(seconds=1) <= value <= timedelta(hours=1):
             raise ValueError("write a duration from 1s to 1h, such as 60s")
+        return value
+
+    @field_validator("poll_every")
+    @classmethod
+    def _prompt(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=1) <= value <= timedelta(minutes=2):
+            raise ValueError("write a duration from 1s to 2m, such as 30s: a lost message is found no sooner")
         return value
 
     @field_validator("webhook_token", "control_token")

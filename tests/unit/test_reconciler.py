@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.virtual import virtually
 from tests.world import START, World, alert, rule, step
 
@@ -39,8 +40,10 @@ class Alertmanagers:
         )
 
     def show(self, *alerts: Alert, state: State = State.ACTIVE, silenced_by: Iterable[str] = ()) -> None:
+        """Show alerts that Prometheus has just sent."""
+        now = self.world.clock.now()
         for one in alerts:
-            self.alerts[one.fingerprint] = Polled(one, state, tuple(silenced_by), (), ("stopgap",), START)
+            self.alerts[one.fingerprint] = Polled(one, state, tuple(silenced_by), (), ("stopgap",), now)
 
 
 @dataclass
@@ -328,6 +331,51 @@ async def test_an_alert_that_fires_again_for_real_is_confirmed_by_the_next_surve
 
 
 @virtually
+async def test_an_alertmanager_that_slept_through_the_end_confirms_nothing_until_it_is_sent_again():
+    there = await town()
+    there.alertmanagers.show(alert())
+    await there.world.fire()
+    await there.world.settle()
+    await there.world.resolve()
+    await there.world.passes(minutes=10)
+    assert there.world.outcome() == ["recovered"]
+    await there.world.fire()
+    await there.world.passes(minutes=2)
+    assert there.world.incident.reason == "reconciling"
+    there.alertmanagers.show(alert())
+    await there.world.passes(seconds=31)
+    assert there.world.incident.phase is Phase.MITIGATED
+
+
+@virtually
+async def test_an_alertmanager_that_slept_through_the_end_makes_nothing_fire_again():
+    there = await town()
+    there.alertmanagers.show(alert())
+    await there.world.fire()
+    await there.world.settle()
+    await there.world.resolve()
+    await there.world.passes(minutes=2)
+    assert there.world.incident.phase is Phase.RECOVERING
+    assert "refired" not in there.world.words
+
+
+@virtually
+async def test_an_old_message_that_comes_twice_is_still_old_while_alertmanagers_answer():
+    there = await town()
+    await _closed(there)
+    there.alertmanagers.settled = False
+    for _ in range(2):
+        await there.world.fire()
+        await there.world.settle()
+    assert there.world.incident.reason == "reconciling"
+    there.alertmanagers.complete = False
+    await there.world.passes(minutes=2)
+    await there.world.fire()
+    await there.world.settle()
+    assert there.world.incident.phase is Phase.MITIGATED
+
+
+@virtually
 async def test_without_alertmanagers_a_second_notification_confirms_it():
     there = await town(configured=False)
     await _closed(there)
@@ -411,6 +459,28 @@ async def test_a_poll_that_goes_wrong_is_not_the_last(monkeypatch):
     assert not there.world.engine.incidents
     await there.world.passes(seconds=30)
     assert there.world.incident.rungs
+
+
+@virtually
+async def test_what_changes_nothing_is_not_logged_at_each_survey():
+    there = await town()
+    there.alertmanagers.show(alert(), alert("Watchdog"))
+    with capture_logs() as said:
+        await there.world.passes(minutes=5)
+    assert [line["event"] for line in said if line["event"] == "reconciled"] == ["reconciled"]
+
+
+@virtually
+async def test_it_asks_as_often_as_it_is_told():
+    there = await town()
+    await there.reconciler.stop()
+    every = timedelta(seconds=5)
+    quick = Reconciler(there.world.engine, there.world.clock, there.alertmanagers, None, None, every=every)
+    asked = there.alertmanagers.asked
+    await quick.start()
+    await there.world.passes(seconds=21)
+    await quick.stop()
+    assert there.alertmanagers.asked == asked + 5
 
 
 @virtually

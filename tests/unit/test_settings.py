@@ -191,3 +191,18 @@ def test_an_open_door_needs_a_token(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"])
 def test_only_this_machine_is_let_in_without_a_token(host):
     assert Settings(listen=f"{host}:0").address == (host.strip("[]"), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("poll_every", ("1s", "30s", "2m"), ("0s", "999ms", "3m")),
+        ("resend_delay", ("1s", "1h"), ("0s", "2h")),
+    ],
+)
+def test_a_pace_has_bounds(name, good, bad):
+    for text in good:
+        Settings(**{name: text})
+    for text in bad:
+        with pytest.raises(ValidationError, match="write a duration from 1s"):
+            Settings(**{name: text})
