@@ -278,23 +278,27 @@ def _recovering(case: Case) -> Move:  # noqa: PLR0911 - one return per row
         return _unproven(case, "an alert without a name cannot be asked about: held until a person reverts")
     probes = probes_of(case, "recovered", specs)
     proof = proof_at(probes, case.hold)
-    if _in_the_dark(case, probes):
+    dark_at = _dark_at(case, probes)
+    if dark_at is not None and case.now >= dark_at:
         why = "nobody can say whether the cause is gone: held, and asked on"
         return record(K.PROBE_UNKNOWN, role="recovered", why=why)
     asking = _ask(case, {p.key: recovery_due(p, proof) for p in probes})
-    if isinstance(asking, Ask) or proof is None or case.now < proof:
+    if isinstance(asking, Ask):
         return asking
+    if proof is None or case.now < proof:
+        return soonest(asking.until, dark_at)
     move = _take_back(case, TakeBack(Cause.RECOVERED, rungs))
     if isinstance(move, Wait):  # held back: asked on meanwhile
         return soonest(move.until, asking.until)
     return move
 
 
-def _in_the_dark(case: Case, probes: list[Asked]) -> bool:
-    """Tell whether a probe of the cause has known nothing for so long that a person must hear of it, and has not."""
-    limit = case.now - case.rule.limits.unknown_for
-    dark = (p.last is not None and p.verdict is Verdict.UNKNOWN and p.last.since <= limit for p in probes)
-    return not case.state.unproven and any(dark)
+def _dark_at(case: Case, probes: list[Asked]) -> datetime | None:
+    """Return when a probe of the cause will have known nothing for so long that a person must hear of it, and has not."""
+    if case.state.unproven:
+        return None
+    since = [p.last.since for p in probes if p.last is not None and p.verdict is Verdict.UNKNOWN]
+    return min(since) + case.rule.limits.unknown_for if since else None
 
 
 def _unproven(case: Case, why: str) -> Move:

@@ -116,6 +116,20 @@ def test_what_is_not_healthy_stays_held_is_asked_each_minute_and_starts_the_hold
     assert timeline.later(60).asked().next() == TakeBack(Cause.RECOVERED, (0,))
 
 
+def test_that_nobody_can_say_is_told_when_unknown_for_is_over_and_not_only_at_the_next_question():
+    limits = Limits(unknown_for=seconds(90))
+    timeline = incident(Phase.RECOVERING, rule(limits=limits)).later(0).asked("unknown")
+    told_at = timeline.state.probes["recovered/0"].since + seconds(90)
+    timeline.later(60).asked("unknown")
+    assert timeline.next() == Wait(told_at)
+    kind, detail = only(timeline.later(30).next())
+    assert (kind, detail["why"]) == (
+        K.PROBE_UNKNOWN,
+        "nobody can say whether the cause is gone: held, and asked on",
+    )
+    assert timeline.does().next() == Wait(told_at + seconds(30))
+
+
 def test_nothing_is_taken_back_on_a_probe_that_never_answered():
     timeline = incident(Phase.RECOVERING, rule(recovered=(probe(), probe(after=timedelta(hours=1)))))
     timeline.answers("recovered/0").later(minutes=10).answers("recovered/0")
