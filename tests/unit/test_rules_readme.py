@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from stopgap.app import bare_context, build_catalog
+from stopgap.audience import ALWAYS
 from stopgap.config import load
+from stopgap.config.escalations import EscalationKeys
 from stopgap.duration import print_duration
 from stopgap.guard import Reason
+from stopgap.messages import DRILL
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, Limits
+from stopgap.wording import FIELDS
 
 README = Path(__file__).resolve().parents[2] / "rules" / "README.md"
 TEXT = README.read_text()
@@ -62,7 +66,7 @@ def test_every_refusal_that_a_guard_gives_is_named():
 
 
 def test_the_examples_load(tmp_path):
-    ladder, site = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    ladder, site, *_ = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     indented = "".join(f"    {line}\n" for line in ladder.splitlines())
     head = "rules:\n  - name: hotel\n    match: alertname=\"Down\"\n    recovered: [{tcp: {address: 'pms:443'}}]\n"
     (tmp_path / "hotel.yaml").write_text(head + indented)
@@ -76,3 +80,36 @@ def test_the_examples_load(tmp_path):
     assert rule.limits.protected == ("payments", "db-*")
     assert str(rule.limits.budget_global) == "10/1h"
     assert [str(window) for window in rule.limits.windows.deny] == ["Fri 16:00-24:00 Europe/Madrid"]
+
+
+def test_the_examples_of_telling_people_load(tmp_path):
+    *_, escalate, messages = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    indented = "".join(f"    {line}\n" for line in escalate.splitlines())
+    head = 'rules:\n  - name: hotel\n    match: alertname="Down"\n    ladder: []\n'
+    names = ("default", "oncall-chat", "oncall", "team-lead", "customers")
+    contacts = ", ".join(f"{name}: {{url_env: X}}" for name in names)
+    (tmp_path / "hotel").mkdir()
+    (tmp_path / "hotel" / "hotel.yaml").write_text(head + indented)
+    (tmp_path / "hotel" / "pack.yaml").write_text(f"contacts: {{{contacts}}}\n{messages}")
+    (rule,) = load(tmp_path, build_catalog(bare_context()), environ={"X": "json://x"}).rules
+    assert set(rule.messages) == {"guests", "guests-over"}
+    assert rule.severity_names == {"P0": "SEV-1", "P1": "SEV-2"}
+
+
+def test_the_fields_of_messages_are_those_of_the_code():
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+) \|$", TEXT, re.MULTILINE))
+    assert {field: rows.get(field) for field in FIELDS} == FIELDS
+
+
+def test_what_the_default_contact_hears_of_is_named():
+    told = TEXT.partition("whatever nobody may miss")[2].partition("Have one.")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == ALWAYS - {"notify_failed"}
+
+
+def test_the_keys_of_an_entry_are_all_explained():
+    table = TEXT.partition("| key of an entry |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(EscalationKeys.model_fields)
+
+
+def test_the_first_words_are_those_of_the_code():
+    assert f"`{DRILL}` `[DRILL]`" in TEXT
