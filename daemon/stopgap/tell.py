@@ -205,9 +205,6 @@ class Teller:
         self._touch(line.incident)
 
     def _new_case(self, line: Line, state: Incident) -> _Case | None:
-        if line.incident == CONTROL:
-            self._cases[CONTROL] = _Case(SITE, Incident(CONTROL), Docket())
-            return self._cases[CONTROL]
         rule = self._rule_of(state) if line.event.kind is K.OPENED else None
         if rule is None:
             return None

@@ -10,7 +10,7 @@ from tests.virtual import virtually
 from tests.world import START, alert, rule
 
 from stopgap import dispatch, tell
-from stopgap.errors import PermanentError, TemporaryError
+from stopgap.errors import PermanentError, StoreError, TemporaryError
 from stopgap.incident import Event, EventKind as K
 from stopgap.journal import Append
 from stopgap.rule import Escalation
@@ -476,19 +476,59 @@ async def test_a_timeline_that_cannot_be_read_just_now_delays_its_message(monkey
     monkeypatch.setattr(tell, "REMEMBERED", 0)
     people = People(DEFAULT)
     world = await told(people, ladder=())
+    await world.settle()
     timeline = world.journal.timeline
-    broken = [True]
+    busy = [True]
 
     async def reading(incident):
-        if broken:
-            broken.pop()
-            from stopgap.errors import StoreError
-
+        if busy:
+            busy.pop()
             raise StoreError("busy")
         return await timeline(incident)
 
     monkeypatch.setattr(world.journal, "timeline", reading)
     await world.fire()
     await world.passes(seconds=5)
-    assert people.who == [DEFAULT]
+    assert (people.who, busy) == ([DEFAULT], [])
     await world.stop()
+
+
+@virtually
+async def test_a_lot_to_tell_is_gone_through_with_breaths_between_and_closed_ones_page_by_page(monkeypatch):
+    monkeypatch.setattr(tell, "BREATH", -1)
+    monkeypatch.setattr(tell, "PAGE", 2)
+    people = People("oncall", DEFAULT)
+    world, alerts = a_lot(people, 5)
+    await world.start()
+    await world.fire(*alerts)
+    await world.resolve(*alerts)
+    await world.teller.kill()
+    assert not people.told
+    await world.crash()
+    await world.passes(seconds=5)
+    assert people.who == ["oncall"] * 5
+
+    monkeypatch.setattr(tell, "MOST_CLOSED", 2)
+    read = []
+    timeline = world.journal.timeline
+
+    async def reading(incident):
+        read.append(incident)
+        return await timeline(incident)
+
+    monkeypatch.setattr(world.journal, "timeline", reading)
+    await world.crash()
+    await world.settle()
+    assert len([name for name in read if name != "control"]) == 2
+    await world.stop()
+
+
+async def test_a_teller_that_never_began_can_end():
+    world = Company((rule(),))
+    world.teller = world._teller()
+    await world.stop()
+
+
+def test_without_a_way_to_build_rules_none_is_built():
+    with pytest.raises(ValueError, match="not built here"):
+        tell.no_rule(None)
