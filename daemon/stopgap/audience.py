@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from stopgap.duration import print_duration
+from stopgap.guard import GUARDS, Reason
 from stopgap.incident import Event, EventKind as K, Incident, Phase
 from stopgap.rule import Escalation, Rule
 
@@ -65,11 +66,19 @@ def hearers(rule: Rule, event: Event, state: Incident) -> tuple[str, ...]:
     return tuple(name for name in names if name != event.detail.get("contact"))
 
 
+def _stalls(reason: str, state: Incident) -> bool:
+    """Tell whether a refusal leaves something half done, or waits for a person in all but name."""
+    if reason == Reason.BRAKE:
+        return state.phase in (Phase.MITIGATING, Phase.REVERTING)
+    waits = state.phase is Phase.WAITING and reason in GUARDS and reason != Reason.TARGET_BUSY
+    return (waits and bool(state.rungs)) or reason == Reason.CIRCUIT_OPEN
+
+
 def must_hear(event: Event, state: Incident) -> bool:
     """Tell whether a person must hear of an event even if no escalation asks for it."""
     detail = event.detail
-    if event.kind is K.REFUSED:  # a brake in the middle of a rung leaves it half done
-        return detail.get("reason") == "brake" and state.phase in (Phase.MITIGATING, Phase.REVERTING)
+    if event.kind is K.REFUSED:
+        return _stalls(str(detail.get("reason", "")), state)
     if event.kind is K.RUNG_HELD:
         return detail.get("verdict") == "unknown" and state.phase is Phase.VERIFYING
     if event.kind is K.PROBE_UNKNOWN:  # held because nothing can prove recovery

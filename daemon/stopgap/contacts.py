@@ -218,6 +218,15 @@ def _deliver(url: SecretStr, title: str, body: str) -> None:
         raise TemporaryError("an address did not take the message")
 
 
+def address_flaw(url: str) -> str:
+    """Say why an address cannot be sent to, "" when its form is good. The address itself is a secret."""
+    try:
+        _check_scheme(url)
+    except PermanentError as error:
+        return str(error)
+    return ""
+
+
 def _check_scheme(url: str) -> str:
     """Return an address that is sent to. Raises PermanentError that does not show it."""
     address = url.strip()

@@ -19,14 +19,14 @@ from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.decide import decide
 from stopgap.errors import StoreError
-from stopgap.guard import FREED, Reason
+from stopgap.guard import FREED, WAITS, Reason
 from stopgap.incident import Event, EventKind as K, Incident, Phase, holdings
 from stopgap.intake import Intake, Received
 from stopgap.journal import CONTROL, Journal, Line
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.moves import Act, Circumstances, Deed, Settle, Start, Wait
 from stopgap.perform import Performer
-from stopgap.rule import Mode, Rule
+from stopgap.rule import Mode, Rule, guarded
 from stopgap.rulebook import Rulebook
 from stopgap.timers import Timers
 from stopgap.transitions import apply, fold, resume
@@ -94,6 +94,7 @@ class Engine:
         self._clock = clock
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
+        self._guarded: dict[str, Rule] = {}
         self._weather = Weather(journal, clock, self.incidents.values)
         self.performer.starter.storm = self._weather.storm
         self._observers: list[Observer] = []
@@ -121,14 +122,14 @@ class Engine:
         """Replay all live timelines and go on from there. Raises StoreError."""
         self.probation = await self._meet(self.rulebook)
         await self._replay()
-        await self._weather.start(self._versions.values())
+        await self._weather.start(self.rulebook.rules.values())
         self.journal.subscribe(self._committed)
         self._touch_all()
 
     async def look(self) -> None:
         """See where everything stands and do nothing: to explain what a stopped daemon left. Raises StoreError."""
         await self._replay()
-        await self._weather.look(self._versions.values())
+        await self._weather.look(self.rulebook.rules.values())
 
     async def _replay(self) -> None:
         self._versions = {rule.version: rule for rule in self.rulebook.rules.values()}
@@ -170,8 +171,10 @@ class Engine:
         }  # a notification that is being taken may still open incidents under them
         self._versions = {version: rule for version, rule in self._versions.items() if version in needed}
         self.intake.forget_places()
-        self._weather.use(self._versions.values())
+        self._guarded.clear()
+        self._weather.use(self.rulebook.rules.values())
         self.performer.bound(rulebook.at_once)
+        self.performer.release(WAITS)  # other limits may let them pass
         self._touch_all()
 
     async def _meet(self, rulebook: Rulebook) -> Mapping[str, datetime]:
@@ -300,7 +303,7 @@ class Engine:
         if identifier in self._tasks:
             self.performer.hurry(state)
             return
-        rule = self._versions.get(state.version)
+        rule = self.rule_of(state)
         if rule is None:
             return  # said at start; visible, and left alone
         at = self.circumstances(state, rule)
@@ -384,5 +387,10 @@ class Engine:
         return identifier in self._acting
 
     def rule_of(self, state: Incident) -> Rule | None:
-        """Return the rule version that an incident runs under."""
-        return self._versions.get(state.version)
+        """Return the rule version that an incident runs under, with the guards of now."""
+        rule, now = self._versions.get(state.version), self.rulebook.rules.get(state.rule)
+        if rule is None or now is None or rule.version == now.version:
+            return rule
+        if rule.version not in self._guarded:
+            self._guarded[rule.version] = guarded(rule, now)
+        return self._guarded[rule.version]

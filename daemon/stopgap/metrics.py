@@ -297,7 +297,9 @@ class Metrics:
         self._closed.labels(state.rule, str(event.detail.get("outcome", ""))).inc()
 
     def _on_refused(self, event: Event, state: Incident) -> None:
-        reason = Reason.SHADOW if event.kind is K.SHADOW_PLANNED else event.detail.get("reason")
+        if event.kind is K.SHADOW_PLANNED:
+            self._refusals.labels(state.rule, Reason.SHADOW.value).inc()
+        reason = event.detail.get("reason") or str(event.detail.get("refusal", "")).partition(":")[0]
         if reason in _REASONS:  # a handing over has other causes too
             self._refusals.labels(state.rule, str(reason)).inc()
 

@@ -8,12 +8,14 @@ from typing import Protocol
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from stopgap.guard import WAITS
 from stopgap.incident import Incident, Phase, lease_end
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.rule import Rule
 
 _TEXTS = {
     "incidents": "Live incidents.",
+    "incidents_waiting": "Live incidents that do not act now, by the reason.",
     "incidents_handed_over": "Live incidents that a person has to take on.",
     "mitigations_held": "Incidents that hold a mitigation.",
     "lease_end_timestamp_seconds": "When the first lease of a rule ends.",
@@ -88,6 +90,10 @@ class PresentCollector(Collector):
                 ends[state.rule] = min(end, ends.get(state.rule, end))
         rules = set(self._sources.rules())
         yield _counted("incidents", "phase", [p.value for p in Phase if p is not Phase.CLOSED], phases)
+        waits = Count(
+            state.reason for state in self._sources.present.incidents.values() if state.reason in WAITS
+        )
+        yield _counted("incidents_waiting", "reason", sorted(WAITS), waits)
         yield _handed_over(sorted(rules | {rule for rule, _ in handed}), handed)
         yield _counted("mitigations_held", "rule", sorted(rules | set(held)), held)
         leases = _family("lease_end_timestamp_seconds", "rule")

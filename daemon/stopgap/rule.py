@@ -5,7 +5,7 @@ show (a missing or a hostile label).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from fractions import Fraction
@@ -150,6 +150,19 @@ class Limits:
     protected: tuple[str, ...] = ()  # targets and resources; `*` stands for anything
     windows: Windows = Windows()
     blast_radius: BlastRadius | None = None
+
+
+def guarded(rule: "Rule", now: "Rule") -> "Rule":
+    """Return a running rule version under the guards that the rule has now: these are policy, not part of what was begun."""
+    limits = replace(
+        now.limits,
+        hold=rule.limits.hold,
+        max_hold=rule.limits.max_hold,
+        flap_window=rule.limits.flap_window,
+        unknown_for=rule.limits.unknown_for,
+        approval=rule.limits.approval,
+    )
+    return replace(rule, limits=limits, yield_to=now.yield_to)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Weather:
         live = [state for state in self._live() if state.phase in (Phase.OPEN, Phase.WAITING)]
         rules = Counter(state.rule for state in live).most_common(SHOWN)
         detail: dict[str, Any] = {"rules": dict(rules), "waiting": len(live)}
-        detail["examples"] = [state.target for state in live[:SHOWN]]
+        detail["examples"] = list(dict.fromkeys(state.target for state in live if state.target))[:SHOWN]
         if told:
             limit, storm = max(told, key=lambda one: one[1].targets)
             detail |= {"targets": storm.targets, "text": storm_text(Limits(storm=limit), storm, now)}

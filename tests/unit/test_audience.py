@@ -1,7 +1,7 @@
 """Who hears of what: whom the rule names, and `default` of what nobody may miss."""
 
 import pytest
-from tests.timelines import START, Timeline, incident, rule
+from tests.timelines import START, Timeline, incident, keeps, rule, rung
 
 from stopgap.audience import audience, must_hear, wanted
 from stopgap.incident import Event, EventKind as K, Phase
@@ -12,6 +12,14 @@ def test_a_rule_tells_each_of_its_contacts_once():
     told = (Escalation(K.MITIGATED, ("a", "b")), Escalation(K.MITIGATED, ("b", "c")))
     assert wanted(rule(escalate=told), K.MITIGATED) == ("a", "b", "c")
     assert wanted(rule(), K.MITIGATED) == ()
+
+
+def test_a_guard_that_stops_a_ladder_half_way_up_is_told():
+    timeline = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
+    refused = timeline.say(K.REFUSED, reason="budget_rule", text="3 of 3 used")
+    assert must_hear(refused.events[-1], refused.state)
+    busy = timeline.say(K.REFUSED, reason="target_busy")
+    assert not must_hear(busy.events[-1], busy.state)
 
 
 def test_default_hears_what_nobody_may_miss_unless_the_rule_tells_somebody():
@@ -28,6 +36,8 @@ def test_default_hears_what_nobody_may_miss_unless_the_rule_tells_somebody():
         (Phase.MITIGATING, K.REFUSED, {"reason": "brake"}, True),
         (Phase.WAITING, K.REFUSED, {"reason": "brake"}, False),
         (Phase.MITIGATING, K.REFUSED, {"reason": "target_busy"}, False),
+        (Phase.WAITING, K.REFUSED, {"reason": "circuit_open"}, True),
+        (Phase.WAITING, K.REFUSED, {"reason": "budget_rule"}, False),
         (Phase.VERIFYING, K.RUNG_HELD, {"verdict": "unknown"}, True),
         (Phase.VERIFYING, K.RUNG_HELD, {"verdict": "healthy"}, False),
         (Phase.RECOVERING, K.PROBE_UNKNOWN, {"role": "recovered"}, True),

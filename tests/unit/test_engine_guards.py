@@ -88,6 +88,22 @@ async def test_who_is_about_to_start_counts_and_leaves_the_budget_when_nothing_c
     assert acted(world) == 1
 
 
+@virtually
+async def test_a_reload_frees_an_incident_that_an_old_limit_kept_waiting_in_the_middle_of_its_ladder():
+    tight = Limits(budget=Rate(1, HOUR), hold=MINUTE)
+    failing = RungSpec("first", do=(step(name="one"),), verify=(probe("never"),))
+    world = await World((rule(ladder=(failing, MOCK), limits=tight),)).start()
+    world.say.verdicts["never"] = Verdict.UNHEALTHY
+    await world.fire()
+    await world.passes(minutes=2)
+    assert world.incident.reason == "budget_rule"
+    wider = replace(tight, budget=Rate(2, HOUR), hold=HOUR)
+    await world.engine.use(book(rule(ladder=(failing, MOCK), limits=wider)))
+    await world.passes(seconds=31)
+    assert world.incident.phase is Phase.MITIGATED
+    assert world.engine.rule_of(world.incident).limits == replace(wider, hold=MINUTE)
+
+
 # --- one failure after the other ---
 
 

@@ -169,4 +169,11 @@ def _words(line: dict[str, Any]) -> str:
     words += [f"do by hand: {undo}" for undo in line.get("undo") or ()]
     if line.get("event") in ("approval_requested", "shadow_planned"):
         words += [f"would do: {step}" for step in line.get("steps") or ()]
+        words += [f"probe {key} is {said}" for key, said in (line.get("probes") or {}).items()]
+        words += [
+            f"rung '{rung['name']}' skipped: {rung['skipped']}"
+            for rung in line.get("ladder") or ()
+            if rung.get("skipped")
+        ]
+        words += [f"but refused: {line['refusal']}"] if line.get("refusal") else []
     return ", ".join(words)

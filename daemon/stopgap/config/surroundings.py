@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from stopgap.config.findings import Findings
 from stopgap.config.node import Node
-from stopgap.contacts import Contact
+from stopgap.contacts import Contact, address_flaw
 
 LARGEST_SECRET = 64 * 1024  # bytes
 
@@ -43,6 +43,8 @@ def contacts_of(contacts: Node | None, environ: Mapping[str, str], findings: Fin
                 variable.mark, text, f"set {variable.text}, or {variable.text}_FILE to the name of a file"
             )
         urls = value.get_secret_value().split() if value is not None else ()
+        if flaw := next(filter(None, map(address_flaw, urls)), ""):
+            findings.error(variable.mark, f"contact `{name}`: {flaw}", f"change what {variable.text} holds")
         found[name] = Contact(name, tuple(map(SecretStr, urls)))
     return found
 
