@@ -6,7 +6,7 @@ from stopgap.rule import Rule
 
 
 def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool = False) -> Closing:
-    """Return the closing of an incident. Alerts that fire again while it is taken back open the next one, under `rule`.
+    """Return the closing of an incident. Alerts that fire again while it is taken back open the next one, if `rule` takes them.
 
     What held and is wholly back can flap: the next incident starts at the highest rung that did not fail.
     """
@@ -15,7 +15,9 @@ def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool 
     refiring: tuple[Sighting, ...] = ()
     if state.firing and not serve and rule is not None:
         refiring = tuple(
-            _again(state, rule, fingerprint, event) for fingerprint, a in state.alerts.items() if a.firing
+            _again(state, rule, fingerprint, event)
+            for fingerprint, alert in state.alerts.items()
+            if alert.firing and all(matcher.matches(alert.labels) for matcher in rule.matchers)
         )
     return Closing(
         outcome=Outcome(event.detail["outcome"]),
