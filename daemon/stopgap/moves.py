@@ -77,7 +77,7 @@ class Circumstances:
     `brake` is the brake that covers this incident. `retry_at` is when a refused request may be asked again (None: now).
     `rule_removed` tells that the rule stands in no loaded pack any more. `bound` is the daemon's `--mode`. `storm` is the storm by
     the rule's limit. `doubt` says why the claim that it fires has yet to be confirmed. `silenced` tells that a person has silenced
-    all of its alerts that fire: a hand raised.
+    all of its alerts that fire: a hand raised. `running` are rule versions of live incidents, where the rule has a blast radius.
     """
 
     now: datetime
@@ -88,6 +88,7 @@ class Circumstances:
     storm: Storm | None = None
     doubt: str = ""
     silenced: bool = False
+    running: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Petition: the request with which an incident asks to start a rung, and what its approval is bound to. Pure."""
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 
 import orjson
@@ -32,7 +33,7 @@ def petition(
         limits=rule.limits,
         storm=at.storm,
         extent=_known(rule.limits.blast_radius),
-        population=population(rule, rulebook),
+        population=population(rule, (*rulebook.rules.values(), *at.running)),
         yield_to=rule.yield_to,
     )
 
@@ -41,13 +42,16 @@ def _known(blast: BlastRadius | None) -> Extent | None:
     return Extent(blast.total) if blast is not None and isinstance(blast.total, int) else None
 
 
-def population(rule: Rule, rulebook: Rulebook) -> tuple[str, ...]:
-    """Return the rules that share the blast radius of a rule: those with the same query, or in its pack the same number."""
+def population(rule: Rule, rules: Iterable[Rule]) -> tuple[str, ...]:
+    """Return which of the rules share the blast radius of a rule: those with the same query, or in its pack the same number.
+
+    A rule that was removed or edited belongs to them as long as it holds something: a reload must not make room.
+    """
     blast = rule.limits.blast_radius
     if blast is None:
         return ()
     shared = {rule.id}
-    for other in rulebook.rules.values():
+    for other in rules:
         same = other.limits.blast_radius is not None and other.limits.blast_radius.total == blast.total
         if same and (isinstance(blast.total, str) or other.pack == rule.pack):
             shared.add(other.id)

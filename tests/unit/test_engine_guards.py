@@ -170,6 +170,23 @@ async def test_no_more_than_its_share_of_a_population_is_held_across_rules():
     assert acted(world) == 3
 
 
+@pytest.mark.parametrize("edited", [False, True])
+@virtually
+async def test_what_is_held_under_a_rule_that_a_reload_takes_away_or_edits_still_counts(edited):
+    limits = replace(GENEROUS, blast_radius=BlastRadius("count(up)", 1))
+    one, other = per_host("a", limits=limits), per_host("b", alertname="Slow", limits=limits)
+    world = await World((one, other)).start()
+    world.sizes |= {"count(up)": 10, "count(down)": 10}
+    await world.fire(*hosts(1))
+    await world.settle()
+    elsewhere = per_host("a", limits=replace(limits, blast_radius=BlastRadius("count(down)", 1)))
+    await world.engine.use(book(elsewhere, other) if edited else book(other))
+    await world.fire(alert("Slow", job="api", host="s"))
+    await world.settle()
+    assert acted(world) == 1
+    assert reasons(world) == ["", "blast_radius"]
+
+
 @virtually
 async def test_a_population_that_cannot_be_measured_is_left_alone_until_it_can():
     world = await World((rule(limits=Limits(blast_radius=BlastRadius("count(up)", 1))),)).start()
