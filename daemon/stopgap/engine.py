@@ -24,7 +24,7 @@ from stopgap.incident import Event, EventKind as K, Incident, Phase, holdings
 from stopgap.intake import Intake, Received
 from stopgap.journal import CONTROL, Journal, Line
 from stopgap.ledger import Brake, BrakeScope
-from stopgap.moves import Act, Circumstances, Deed, Settle, Start, Wait
+from stopgap.moves import Circumstances, Deed, Wait
 from stopgap.perform import Performer
 from stopgap.rule import Mode, Rule, guarded
 from stopgap.rulebook import Rulebook
@@ -96,11 +96,10 @@ class Engine:
         self._versions: dict[str, Rule] = {}
         self._guarded: dict[str, Rule] = {}
         self._weather = Weather(journal, clock, self.incidents.values)
-        self.performer.starter.storm = self._weather.storm
+        self.performer.starter.present = self._present
         self._observers: list[Observer] = []
         self._timers = Timers(clock, self._touch)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._acting: set[str] = set()
         self._dirty: set[str] = set()
         self._urgent: list[tuple[str, datetime, str]] = []  # the dirty ones, most severe and oldest first
         self._claims: Claims | None = None
@@ -147,7 +146,7 @@ class Engine:
         self._timers.stop()
         await self._weather.stop()
         for identifier, task in self._tasks.items():
-            if identifier not in self._acting:
+            if not self.acting(identifier):
                 task.cancel()
         tasks = list(self._tasks.values())
         if tasks:
@@ -313,8 +312,6 @@ class Engine:
                 self._timers.set(identifier, move.until)
             return
         self._timers.clear(identifier)
-        if isinstance(move, Start | Act | Settle):
-            self._acting.add(identifier)
         task = asyncio.create_task(self._perform(state, rule, move, at), name=f"incident {identifier}")
         self._tasks[identifier] = task
 
@@ -340,6 +337,14 @@ class Engine:
         live = {state.version for state in self.incidents.values()}
         return tuple(self._versions[version] for version in live if version in self._versions)
 
+    def _present(self, identifier: str) -> tuple[Incident, Rule, Circumstances] | None:
+        """Return how an incident stands now, None when nothing may begin any more."""
+        state = self.incidents.get(identifier)
+        rule = self.rule_of(state) if state is not None else None
+        if state is None or rule is None or self._stopping:
+            return None
+        return state, rule, self.circumstances(state, rule)
+
     async def _perform(self, state: Incident, rule: Rule, move: Deed, at: Circumstances) -> None:
         identifier = state.id
         again: timedelta | None = AFTER_SURPRISE  # also when an action cancels itself
@@ -353,7 +358,6 @@ class Engine:
             log.exception("incident_fault", incident=identifier, move=type(move).__name__)
         finally:
             self._tasks.pop(identifier, None)
-            self._acting.discard(identifier)
             self._go_on(identifier, again)
 
     def _go_on(self, identifier: str, after: timedelta | None) -> None:
@@ -388,7 +392,7 @@ class Engine:
 
     def acting(self, identifier: str) -> bool:
         """Tell whether an act is under way for this incident."""
-        return identifier in self._acting
+        return identifier in self.performer.running
 
     def rule_of(self, state: Incident) -> Rule | None:
         """Return the rule version that an incident runs under, with the guards of now."""

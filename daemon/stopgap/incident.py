@@ -163,6 +163,7 @@ class RungState:
     failed: bool = False
     kept: bool = False  # stays after recovery too, or was kept by a person
     reverted: bool = False
+    name: str = ""
 
 
 class Answer(StrEnum):
@@ -310,7 +311,8 @@ def holdings(incident: Incident) -> frozenset[str]:
     if incident.phase is Phase.CLOSED:
         return frozenset()
     held = {resource for rung in incident.held for resource in incident.rungs[rung].resources}
-    if incident.phase in LOCKING:
+    verifies = incident.phase is Phase.RECOVERING and incident.came_from is Phase.VERIFYING
+    if incident.phase in LOCKING or verifies:  # it verifies again if its alert comes back
         held.add(TARGET_LOCK + incident.target)
     return frozenset(held)
 

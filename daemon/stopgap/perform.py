@@ -5,7 +5,7 @@ committed is an unknown outcome, as after a crash: the next decision finds a sta
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set as AbstractSet
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -47,6 +47,11 @@ class Performer:
         self._steps = Steps(journal, self.recorder, clock, bounds.actions)
         self.starter = Starter(journal, clock, self.planner, self.recorder, self.asker, self._steps)
         self._shadow = Shadow(clock, self.planner, self.recorder, self.asker, self.starter)
+
+    @property
+    def running(self) -> AbstractSet[str]:
+        """Return the incidents whose act is under way."""
+        return self._steps.running
 
     def bound(self, at_once: AtOnce) -> None:
         """Do so much at the same time from now on."""

@@ -1,8 +1,9 @@
 """Starting: how a rung begins, or why it does not.
 
-The order never changes: plan, measure, ask the guards, ask the rung's own preconditions, let a person approve where one must,
-observe, and ask the guards once more inside the commit that holds the permit. Whoever passed the guards counts for the others until
-that commit; the engine sends them in the order of severity and age, so that what is left of a budget goes to the most urgent.
+The order never changes: plan, ask the guards, measure, ask the rung's own preconditions, let a person approve where one must,
+observe, decide once more from the present, and ask the guards once more inside the commit that holds the permit. One turn holds all
+of this and the act. Whoever passed the guards counts for the others until that commit; the engine sends them in the order of
+severity and age, so that what is left of a budget goes to the most urgent.
 """
 
 import asyncio
@@ -10,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from stopgap.action import Json
 from stopgap.asker import Asker
 from stopgap.clock import Clock
+from stopgap.decide import decide
 from stopgap.errors import StoreError
 from stopgap.guard import SKIPS, Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind as K, Incident, Ref, Role
-from stopgap.journal import Journal
+from stopgap.journal import Conflict, Journal, Undo
 from stopgap.ledger import Ledger
 from stopgap.moves import Circumstances, Record, Start, record
 from stopgap.outlook import unmet
@@ -23,11 +26,11 @@ from stopgap.petition import approved, asks_for_approval, awaited, digest_of, pe
 from stopgap.plan import Plan, question, words
 from stopgap.planner import Planner
 from stopgap.recorder import Recorder
-from stopgap.rule import Limits, Mode, Rule
+from stopgap.rule import Mode, Rule
 from stopgap.steps import Act, Begun, Steps
-from stopgap.storm import Storm
 
 AGAIN_SOON = timedelta(seconds=5)
+ATTEMPTS = 5  # at a commit, while alerts join
 BUDGETS = frozenset({Reason.BUDGET_RULE, Reason.BUDGET_GLOBAL})
 
 
@@ -41,12 +44,16 @@ class Attempt:
     request: Request
     move: Start
     at: Circumstances
-    hurry: asyncio.Event
+    act: Act
 
     @property
     def rung(self) -> int:
         """Return which rung it is."""
         return self.move.rung
+
+
+Present = Callable[[str], tuple[Incident, Rule, Circumstances] | None]
+"""Tells how an incident stands now, None when nothing may begin any more."""
 
 
 class Starter:
@@ -63,7 +70,7 @@ class Starter:
         self._steps = steps
         self._door = asyncio.Lock()
         self._starting: dict[str, str] = {}
-        self.storm: Callable[[Limits], Storm | None] = lambda _: None
+        self.present: Present = lambda _identifier: None
 
     async def start(
         self, state: Incident, rule: Rule, move: Start, at: Circumstances, hurry: asyncio.Event
@@ -72,21 +79,42 @@ class Starter:
         planned = self._planner.plan(state, rule, move.rung)
         if isinstance(planned, Refusal):
             return unplanned(move.rung, planned)
-        request = await self.request(state, rule, planned, move.mode, at)
-        refusal = await self._admit(request)
-        if refusal is not None and refusal.reason is Reason.PROTECTED_TARGET:
-            return record(K.HANDED_OVER, reason=refusal.reason, text=refusal.text)
-        if refusal is not None:
-            await self._recorder.refuse(state, refusal)
+        request = petition(state, rule, planned, move.mode, self._planner.rulebook, at)
+        act = Act(state, rule, planned, Ref(move.rung, Role.DO, 0), 1, hurry)
+        turns = self._steps.turns(act)
+        if not turns.free:  # what the guards refuse anyway need not wait for a turn to hear of it
+            refusal = await self._refusal(request)
+            if refusal is not None:
+                return await self._refused(state, refusal)
+        async with turns.take():
+            return await self._in_turn(Attempt(state, rule, planned, request, move, at, act))
+
+    async def _in_turn(self, attempt: Attempt) -> Record | None:
+        """Admit, prepare, commit and run, with nothing that waits between the commit and the act."""
+        state = attempt.state
+        if self._still(attempt) is None:
             return None
+        refusal = await self._admit(attempt.request)
+        if refusal is not None:
+            return await self._refused(state, refusal)
         try:
-            begun = await self._prepare(Attempt(state, rule, planned, request, move, at, hurry))
+            request = await self._measured(attempt.request)
+            refusal = check(request, await self.ledger(request), self._clock.now())
+            if refusal is not None:
+                return await self._refused(state, refusal)
+            begun = await self._prepare(replace(attempt, request=request))
         finally:
             self._starting.pop(state.id, None)
-        if isinstance(begun, Begun):
-            await self._steps.run(begun)
-            return None
-        return begun
+        if not isinstance(begun, Begun):
+            return begun
+        await self._steps.run(begun)
+        return None
+
+    async def _refused(self, state: Incident, refusal: Refusal) -> Record | None:
+        if refusal.reason is Reason.PROTECTED_TARGET:
+            return record(K.HANDED_OVER, reason=refusal.reason, text=refusal.text)
+        await self._recorder.refuse(state, refusal)
+        return None
 
     # --- the guards ---
 
@@ -94,8 +122,10 @@ class Starter:
         self, state: Incident, rule: Rule, planned: Plan, mode: Mode, at: Circumstances
     ) -> Request:
         """Return the request to start a rung, with its population measured."""
-        request = petition(state, rule, planned, mode, self._planner.rulebook, at)
-        blast = rule.limits.blast_radius
+        return await self._measured(petition(state, rule, planned, mode, self._planner.rulebook, at))
+
+    async def _measured(self, request: Request) -> Request:
+        blast = request.limits.blast_radius
         if blast is None or isinstance(blast.total, int):
             return request
         return replace(request, extent=await self._asker.extent(blast.total))
@@ -106,19 +136,25 @@ class Starter:
         others = [rule for name, rule in self._starting.items() if name != request.incident]
         return replace(ledger, starting=others.count(request.rule), starting_global=len(others))
 
+    async def _refusal(self, request: Request) -> Refusal | None:
+        """Ask the guards that need nothing measured."""
+        now = self._clock.now()
+        cheap = replace(request, limits=replace(request.limits, blast_radius=None))
+        try:
+            ledger = await self.ledger(request)
+        except StoreError as error:
+            return unasked(error, now)
+        refusal = check(cheap, ledger, now)
+        if refusal is not None and refusal.reason in BUDGETS and ledger.starting_global:
+            return replace(refusal, until=now + AGAIN_SOON)  # those who are starting may yet leave it
+        return refusal
+
     async def _admit(self, request: Request) -> Refusal | None:
         async with self._door:
-            now = self._clock.now()
-            try:
-                ledger = await self.ledger(request)
-            except StoreError as error:
-                return unasked(error, now)
-            refusal = check(request, ledger, now)
+            refusal = await self._refusal(request)
             if refusal is None:
                 self._starting[request.incident] = request.rule
                 self._recorder.forget(request.incident)
-        if refusal is not None and refusal.reason in BUDGETS and ledger.starting_global:
-            return replace(refusal, until=now + AGAIN_SOON)  # those who are starting may yet leave it
         return refusal
 
     # --- what comes between the guards and the act ---
@@ -127,21 +163,54 @@ class Starter:
         answers = await self._preconditions(attempt)
         if isinstance(answers, Record):
             return answers
-        opening = (*answers, *self._opening(attempt))
+        values: list[Json] = []
         if asks_for_approval(attempt.rule, attempt.rung, attempt.move.mode):
             try:
                 values = await self._steps.values(attempt.state, attempt.rule, attempt.planned, attempt.rung)
             except Exception as error:  # noqa: BLE001 - border: step. What cannot be observed cannot be approved
                 text = f"what it would change cannot be observed: {_why(error)}"
                 return _skip(attempt, Reason.PRECONDITION_UNKNOWN, text)
-            bound = digest_of(attempt.planned, values)
-            if not await self._approved(attempt, bound):
+            if not await self._approved(attempt, digest_of(attempt.planned, values)):
                 return None
-        act = Act(
-            attempt.state, attempt.rule, attempt.planned, Ref(attempt.rung, Role.DO, 0), 1, attempt.hurry
+        seen = await self._steps.look(attempt.act)
+        if values and attempt.planned.reverts[0] and isinstance(seen, Undo) and seen.before != values[0]:
+            await self._approved(attempt, digest_of(attempt.planned, [seen.before, *values[1:]]))
+            return None
+        return await self._commit(attempt, answers, seen)
+
+    async def _commit(self, attempt: Attempt, answers: tuple[Event, ...], seen: Undo | Event) -> Begun | None:
+        """Commit permit, rung, intent and undo in one, if it would still be decided so; alerts that join do not matter."""
+        for _ in range(ATTEMPTS):
+            now = self._still(attempt)
+            if now is None:
+                return None
+            state, request = now
+            opening = (*answers, *self._opening(replace(attempt, state=state)))
+            if isinstance(seen, Event):
+                answer = await self._recorder.put(state, *opening, seen, request=request)
+            else:
+                events = (*opening, self._steps.observed(attempt.act), self._steps.intent(attempt.act))
+                undo = {str(attempt.act.ref): seen.before}
+                answer = await self._recorder.put(state, *events, request=request, undo=undo)
+            if isinstance(answer, Refusal):
+                await self._recorder.refuse(state, answer)
+                return None
+            if not isinstance(answer, Conflict):
+                return Begun(attempt.act, seen) if isinstance(seen, Undo) else None
+        return None
+
+    def _still(self, attempt: Attempt) -> tuple[Incident, Request] | None:
+        """Return the incident and the request as they are now, None when another thing would be decided by now."""
+        present = self.present(attempt.state.id)
+        if present is None:
+            return None
+        state, rule, at = present
+        same = (state.labels, state.annotations) == (attempt.state.labels, attempt.state.annotations)
+        if not same or rule.version != attempt.rule.version or decide(state, rule, at) != attempt.move:
+            return None
+        return state, replace(
+            attempt.request, storm=at.storm, limits=rule.limits, acknowledged=bool(state.acknowledged_by)
         )
-        weather = self.storm(attempt.rule.limits)  # a storm may have begun while this was prepared
-        return await self._steps.begin(act, opening, replace(attempt.request, storm=weather))
 
     async def _preconditions(self, attempt: Attempt) -> tuple[Event, ...] | Record:
         """Ask `only_if`; returns the answers, or the skipping of the rung."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,11 +12,12 @@ from stopgap.clock import Clock
 from stopgap.decide import LOOKS, TRIES
 from stopgap.errors import ActionError, TemporaryError
 from stopgap.guard import Refusal, Request
-from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, StepStatus
+from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, StepState, StepStatus
 from stopgap.journal import Journal, Undo
 from stopgap.plan import Plan, PlannedStep, words
 from stopgap.recorder import Recorder
 from stopgap.rule import Rule
+from stopgap.turns import Turns
 
 HARMLESS_AT_ONCE = 64  # of those without danger
 LONGEST_BACKOFF = timedelta(minutes=1)
@@ -77,25 +79,30 @@ class Begun:
 class Steps:
     """Runs acts, so many at once; those that change nothing, such as waits, take no place from the others.
 
-    Whoever waits is served in order, one step at a time, so that no target's long ladder keeps the others waiting.
+    Whoever waits is served in order, one step at a time, so that no target's long ladder keeps the others waiting. One turn holds
+    the observation, the intent and the act: nothing waits in between. `running` are the incidents whose act is under way.
     """
 
     def __init__(self, journal: Journal, recorder: Recorder, clock: Clock, at_once: int) -> None:
         self._journal = journal
         self._recorder = recorder
         self._clock = clock
-        self._running = asyncio.Semaphore(at_once)
-        self._harmless = asyncio.Semaphore(HARMLESS_AT_ONCE)
+        self._turns = Turns(at_once)
+        self._harmless = Turns(HARMLESS_AT_ONCE)
+        self.running: set[str] = set()
 
     def bound(self, at_once: int) -> None:
         """Run so many at once from now on."""
-        self._running = asyncio.Semaphore(at_once)
+        self._turns.bound(at_once)
+
+    def turns(self, act: Act) -> Turns:
+        """Return the turns of which an act needs one."""
+        return self._harmless if act.step.action.danger is Danger.NONE else self._turns
+
+    def _turn(self, act: Act) -> AbstractAsyncContextManager[None]:
+        return self.turns(act).take(back=act.ref.role in (Role.REVERT, Role.REACTIVATE))
 
     # --- intents ---
-
-    async def begin(self, act: Act, opening: tuple[Event, ...], request: Request) -> Begun | None:
-        """Start a rung: one commit holds the permit, what the rung is, and the intent and undo of its first step."""
-        return await self._intend(act, opening, request)
 
     async def values(self, state: Incident, rule: Rule, planned: Plan, rung: int) -> list[Json]:
         """Observe what the steps of a rung that can be taken back are going to change. Raises whatever keeps from it."""
@@ -111,16 +118,20 @@ class Steps:
         self, state: Incident, rule: Rule, planned: Plan, ref: Ref, n: int, hurry: asyncio.Event
     ) -> None:
         """Run the next act of a rung that has begun."""
-        begun = await self._intend(Act(state, rule, planned, ref, n, hurry), (), self._request(state, rule))
-        if begun is not None:
-            await self.run(begun)
+        act = Act(state, rule, planned, ref, n, hurry)
+        async with self._turn(act):
+            begun = await self._intend(act)
+            if begun is not None:
+                await self.run(begun)
 
     @staticmethod
     def _request(state: Incident, rule: Rule) -> Request:
         return Request(state.id, rule.id, state.target, person=state.cause is Cause.PERSON)
 
-    async def _intend(self, act: Act, opening: tuple[Event, ...], request: Request) -> Begun | None:
+    async def _intend(self, act: Act) -> Begun | None:
         """Observe, and commit intent and undo; None when there is nothing to run."""
+        request = self._request(act.state, act.rule)
+        opening: tuple[Event, ...] = ()
         if act.ref.role is Role.REVERT:
             undo = await self._undo_of(act)
             if undo is None:
@@ -128,28 +139,37 @@ class Steps:
                 await self._append(act.state, self._event(K.REVERT_FAILED, **act.detail, why=why))
                 return None
         else:
-            try:
-                undo = Undo(await self._observe(act))
-            except Exception as error:  # noqa: BLE001 - border: step. Not observed, not acted
-                await self._append(act.state, *opening, self._failure(act, error), request=request)
+            seen = await self.look(act)
+            if isinstance(seen, Event):
+                await self._append(act.state, seen, request=request)
                 return None
-            opening = (*opening, self._event(K.OBSERVED, **act.detail))
+            undo = seen
+            opening = (self.observed(act),)
         before = {} if act.ref.role is Role.REVERT else {str(act.ref): undo.before}
-        intended = await self._append(act.state, *opening, self._intent(act), request=request, undo=before)
+        intended = await self._append(act.state, *opening, self.intent(act), request=request, undo=before)
         return Begun(act, undo) if intended else None
+
+    async def look(self, act: Act) -> Undo | Event:
+        """Observe what an act is going to change; returns its failure when that cannot be seen: not observed, not acted."""
+        try:
+            return Undo(await self._observe(act))
+        except Exception as error:  # noqa: BLE001 - border: step. Whatever keeps from looking is the step's failure
+            return self._failure(act, error)
+
+    def observed(self, act: Act) -> Event:
+        """Return the event of an observation."""
+        return self._event(K.OBSERVED, **act.detail)
 
     async def _undo_of(self, act: Act) -> Undo | None:
         role = Role.DO if act.ref.role is Role.REVERT else act.ref.role
         return await self._journal.undo(act.state.id, str(Ref(act.ref.rung, role, act.ref.step)))
 
-    def _turn(self, act: Act) -> asyncio.Semaphore:
-        return self._harmless if act.step.action.danger is Danger.NONE else self._running
-
     async def _observe(self, act: Act) -> Json:
-        async with self._turn(act), asyncio.timeout(act.seconds):
+        async with asyncio.timeout(act.seconds):
             return await act.step.action.observe(act.step.params, act.moment)
 
-    def _intent(self, act: Act, **more: str) -> Event:
+    def intent(self, act: Act, **more: str) -> Event:
+        """Return the event of an intent."""
         text = f"take back {words(act.step)}" if act.ref.role is Role.REVERT else words(act.step)
         return self._event(K.STEP_STARTED, **act.detail, key=act.moment.key, text=text, **more)
 
@@ -157,12 +177,19 @@ class Steps:
 
     async def run(self, begun: Begun) -> None:
         """Run an act and journal what came of it."""
+        self.running.add(begun.act.state.id)
+        try:
+            await self._run(begun)
+        finally:
+            self.running.discard(begun.act.state.id)
+
+    async def _run(self, begun: Begun) -> None:
         act, undo = begun.act, begun.undo
         began = asyncio.get_running_loop().time()
         action, params = act.step.action, act.step.params
         receipt: dict[str, Json] = {}
         try:
-            async with self._turn(act), asyncio.timeout(act.seconds):
+            async with asyncio.timeout(act.seconds):
                 if act.ref.role is Role.REVERT:
                     answer = await action.revert(params, undo.before, undo.receipt, act.moment)
                 else:
@@ -202,8 +229,12 @@ class Steps:
         self, state: Incident, rule: Rule, planned: Plan, ref: Ref, hurry: asyncio.Event
     ) -> None:
         """Ask what became of an act; run it again with the same key where that is safe, else leave it to a person."""
-        step = state.steps[ref]
-        act = Act(state, rule, planned, ref, step.n, hurry)
+        act = Act(state, rule, planned, ref, state.steps[ref].n, hurry)
+        async with self._turn(act):
+            await self._settle(act, state.steps[ref])
+
+    async def _settle(self, act: Act, step: StepState) -> None:
+        state, ref = act.state, act.ref
         undo = await self._undo_of(act)
         looks = step.looks + 1
         if undo is None:
@@ -251,7 +282,7 @@ class Steps:
 
     async def _intend_again(self, act: Act, undo: Undo, *, doubtful: bool) -> None:
         why = "the outcome is unknown and a repetition is safe"
-        intent = self._intent(act, why=why)
+        intent = self.intent(act, why=why)
         if await self._append(act.state, intent, request=self._request(act.state, act.rule)):
             await self.run(Begun(act, undo, doubtful))
 
