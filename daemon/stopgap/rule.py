@@ -118,8 +118,9 @@ class BlastRadius:
     max: int | Fraction
 
     def allowed(self, total: int) -> int:
-        """Return how many targets may be held or acted upon at once, of so many."""
-        return self.max if isinstance(self.max, int) else int(total * self.max)
+        """Return how many targets may be held or acted upon at once, of so many: never all of them."""
+        most = self.max if isinstance(self.max, int) else int(total * self.max)
+        return max(0, min(most, total - 1))
 
     def __str__(self) -> str:
         return f"{self.max}" if isinstance(self.max, int) else f"{float(self.max * 100):g}%"
@@ -202,6 +203,14 @@ class Rule:
     def id(self) -> str:
         """Return `pack/name`."""
         return f"{self.pack}/{self.name}"
+
+    @property
+    def flap_from(self) -> dict[str, int]:
+        """Return at which rung a flap starts, by the name of the rung that held: a reload may give it another number."""
+        starts: dict[str, int] = {}
+        for number, rung in enumerate(self.ladder):
+            starts.setdefault(rung.name, number)
+        return starts
 
     def severity(self, labels: Mapping[str, str]) -> str:
         """Map the alert's `severity` label to P0..P3."""

@@ -193,7 +193,7 @@ async def test_a_population_that_cannot_be_measured_is_left_alone_until_it_can()
     await world.fire()
     await world.settle()
     assert world.incident.reason == "blast_radius"
-    world.sizes["count(up)"] = 1
+    world.sizes["count(up)"] = 2
     await world.passes(seconds=31)
     assert world.incident.phase is Phase.MITIGATED
 

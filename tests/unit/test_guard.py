@@ -296,6 +296,12 @@ def test_a_budget_that_nothing_frees_has_no_end(budget):
         (Fraction(30, 100), 3, 0, True),
         (2, 100, 1, False),
         (2, 100, 2, True),
+        (2, 0, 0, True),
+        (Fraction(1), -3, 0, True),
+        (5, 1, 0, True),
+        (5, 2, 0, False),
+        (5, 2, 1, True),
+        (Fraction(1), 4, 3, True),
     ],
 )
 def test_no_more_of_a_population_is_touched_than_its_share(most, total, affected, refused):
