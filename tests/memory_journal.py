@@ -19,7 +19,7 @@ from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import TARGET_LOCK, Event, EventKind, Outcome
 from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Failure, Ledger
-from stopgap.opening import Predecessor, flaps, followed, joined, opened, refired, resolved
+from stopgap.opening import Predecessor, first_rung, flaps, followed, joined, opened, refired, resolved
 from stopgap.rate import Rate
 from stopgap.rule import Mode
 from stopgap.store.brakes import brake_released, braked
@@ -38,6 +38,7 @@ class Row:
     acted_at: datetime | None = None
     reverted_at: datetime | None = None
     used: tuple[str, ...] = ()
+    helped: str = ""
 
 
 @dataclass
@@ -223,7 +224,7 @@ class MemoryJournal:
                 sighting.at,
                 follows=follows.id if follows else "",
             ),
-            rung=follows.rung if follows else 0,
+            rung=first_rung(sighting, follows),
             flaps=flaps(sighting, follows),
         )
         self._places.setdefault((sighting.rule, sighting.target), []).append(name)
@@ -238,7 +239,9 @@ class MemoryJournal:
         for name in names:
             row = self.rows[name]
             if row.reverted_at is not None and (last is None or row.reverted_at >= last.reverted_at):
-                last = Predecessor(name, row.stored.opened_at, row.reverted_at, row.rung, row.flaps, row.used)
+                last = Predecessor(
+                    name, row.stored.opened_at, row.reverted_at, row.helped, row.flaps, row.used
+                )
         return last
 
     def _ledger(self, request: Request) -> Ledger:
@@ -356,6 +359,7 @@ class MemoryJournal:
             closed_at=what.events[-1].at if what.events else self._clock.now(),
         )
         row.rung, row.reverted_at, row.used = closing.rung, closing.reverted_at, closing.used
+        row.helped = closing.helped
         self.held = {r: holder for r, holder in self.held.items() if holder != what.incident}
         mine = [key for key, episode in self.episodes.items() if episode.incident == what.incident]
         for key in mine:

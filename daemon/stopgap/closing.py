@@ -11,6 +11,7 @@ def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool 
     What held and is wholly back can flap: the next incident starts at the highest rung that did not fail.
     """
     helped = [number for number, rung in state.rungs.items() if not rung.failed]
+    last = max(helped, default=0)
     held_and_back = bool(helped) and state.cause is Cause.RECOVERED and not state.reverting
     refiring: tuple[Sighting, ...] = ()
     if state.firing and not serve and rule is not None:
@@ -22,12 +23,13 @@ def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool 
     return Closing(
         outcome=Outcome(event.detail["outcome"]),
         severity=state.severity,
-        rung=max(helped, default=0),
+        rung=last,
         mitigated_at=state.mitigated_at,
         reverted_at=event.at if held_and_back else None,
         serve=serve,
         refiring=refiring,
         used=tuple(sorted(state.used)),
+        helped=state.rungs[last].name if helped else "",
     )
 
 
@@ -48,4 +50,5 @@ def _again(state: Incident, rule: Rule, fingerprint: str, event: Event) -> Sight
         firing=True,
         at=event.at,
         flap_window=rule.limits.flap_window,
+        flap_from=rule.flap_from,
     )

@@ -213,7 +213,7 @@ class Explainer:
                 end = closing_of(state, None, closed)
                 if end.reverted_at is not None:
                     return Predecessor(
-                        row.id, row.opened_at, end.reverted_at, end.rung, state.flaps, end.used
+                        row.id, row.opened_at, end.reverted_at, end.helped, state.flaps, end.used
                     )
         except StoreError:
             return None

@@ -88,6 +88,7 @@ def _rung_started(state: Incident, event: Event) -> Incident:
         labels=d.get("labels", {}),
         annotations=d.get("annotations", {}),
         kept=d.get("on_resolve") == "keep",
+        name=d.get("name", ""),
     )
     number = rung_of(event)
     return changed(

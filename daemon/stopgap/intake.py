@@ -198,4 +198,5 @@ class Intake:
             at=self._clock.now(),
             flaw=place.flaw,
             flap_window=rule.limits.flap_window,
+            flap_from=rule.flap_from,
         )

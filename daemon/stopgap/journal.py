@@ -24,8 +24,9 @@ class Sighting:
     """One alert of one notification, as one rule sees it. `alert` holds labels, annotations and starts_at (RFC 3339).
 
     The writer joins or opens the live incident of (rule, target); a firing alert that it knows to fire changes nothing, as does a
-    resolved one that it does not know. `flap_window` is how long after a revert a new incident counts as a flap. `by` names who
-    told of it, where that was not Alertmanager's webhook; `because` says why `mode` is more careful than the rule's.
+    resolved one that it does not know. `flap_window` is how long after a revert a new incident counts as a flap; `flap_from` says
+    at which rung that starts, by the name of the rung that held. `by` names who told of it, where that was not Alertmanager's
+    webhook; `because` says why `mode` is more careful than the rule's.
     """
 
     rule: str
@@ -39,6 +40,7 @@ class Sighting:
     at: datetime
     flaw: str = ""
     flap_window: timedelta = timedelta(minutes=15)
+    flap_from: Mapping[str, int] = field(default_factory=dict)
     by: str = ""
     because: str = ""
 
@@ -64,7 +66,8 @@ class Closing:
     """What the row of a closed incident says. `reverted_at` is set when it was taken back after recovery.
 
     `serve` marks its firing alerts as served: their repeats open nothing. Otherwise those that still fire (`refiring`)
-    open the next incident in the same commit. `used` are the rungs that must not run again along the chain of flaps.
+    open the next incident in the same commit. `used` are the rungs that must not run again along the chain of flaps; `helped` is
+    the name of the highest one that did not fail.
     """
 
     outcome: Outcome
@@ -75,6 +78,7 @@ class Closing:
     serve: bool = False
     refiring: tuple[Sighting, ...] = ()
     used: tuple[str, ...] = ()
+    helped: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class Predecessor:
     id: str
     opened_at: datetime
     reverted_at: datetime
-    rung: int
+    helped: str  # the name of the rung that held
     flaps: int
     used: tuple[str, ...] = ()  # rungs that must not run again along the chain of flaps
 
@@ -49,6 +49,11 @@ def flaps(sighting: Sighting, follows: Predecessor | None) -> int:
     return follows.flaps + 1 if sighting.at - follows.opened_at < FLAPS_COUNT_FOR else 1
 
 
+def first_rung(sighting: Sighting, follows: Predecessor | None) -> int:
+    """Return at which rung a new incident starts: 0 where the ladder has lost the rung that held."""
+    return sighting.flap_from.get(follows.helped, 0) if follows is not None else 0
+
+
 def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
     """Return the first event of a new incident."""
     detail: dict[str, Any] = {
@@ -67,7 +72,7 @@ def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
         if follows.used:
             detail["used"] = sorted(follows.used)
     detail["flaps"] = flaps(sighting, follows)
-    detail["rung"] = follows.rung if follows else 0
+    detail["rung"] = first_rung(sighting, follows)
     detail["alerts"] = {sighting.fingerprint: dict(sighting.alert)}
     return Event(EventKind.OPENED, sighting.at, detail | _told(sighting), 1)
 

@@ -154,7 +154,7 @@ class Limits:
 
 
 def guarded(rule: "Rule", now: "Rule") -> "Rule":
-    """Return a running rule version under the guards that the rule has now: these are policy, not part of what was begun."""
+    """Return a running rule version under the guards, and no less careful than the mode, of now: policy, not part of what was begun."""
     limits = replace(
         now.limits,
         hold=rule.limits.hold,
@@ -163,7 +163,7 @@ def guarded(rule: "Rule", now: "Rule") -> "Rule":
         unknown_for=rule.limits.unknown_for,
         approval=rule.limits.approval,
     )
-    return replace(rule, limits=limits, yield_to=now.yield_to)
+    return replace(rule, limits=limits, yield_to=now.yield_to, mode=bounded(rule.mode, now.mode))
 
 
 @dataclass(frozen=True, slots=True)

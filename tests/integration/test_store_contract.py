@@ -267,8 +267,8 @@ async def test_what_fires_again_during_the_revert_opens_the_next_in_the_closing_
 ):
     one = await open_one(journal, clock)
     lines = listen(journal)
-    again = (sighting(clock), sighting(clock, "b"))
-    end = closing(clock, one, rung=1, reverted_at=clock.now(), refiring=again)
+    again = tuple(sighting(clock, fingerprint, flap_from={"two": 1}) for fingerprint in "ab")
+    end = closing(clock, one, helped="two", reverted_at=clock.now(), refiring=again)
     assert kinds(await journal.append(end)) == [K.CLOSED]
     assert kinds(line.event for line in lines) == [K.CLOSED, K.OPENED, K.ALERT_JOINED]
     opened = lines[1].event.detail
@@ -280,11 +280,11 @@ async def test_what_fires_again_during_the_revert_opens_the_next_in_the_closing_
 async def test_flaps_are_counted_within_the_window_and_start_anew_after_six_hours(journal: Journal, clock):
     seen = []
     for _ in range(3):
-        name = await open_one(journal, clock)
+        name = await open_one(journal, clock, flap_from={"one": 0, "two": 2})
         first = (await journal.timeline(name))[0].detail
         seen.append((first.get("follows"), first["flaps"], first["rung"]))
         clock.move(minutes=30)
-        await journal.append(closing(clock, name, rung=2, reverted_at=clock.now()))
+        await journal.append(closing(clock, name, helped="two", reverted_at=clock.now()))
         clock.move(minutes=15)
     names = [stored.id for stored in await journal.closed(rule=None, target=None, before=None, limit=9)][::-1]
     assert seen == [(None, 0, 0), (names[0], 1, 2), (names[1], 2, 2)]

@@ -30,9 +30,9 @@ from stopgap.matcher import MatcherIndex
 from stopgap.moves import Circumstances, Move, Wait
 from stopgap.plan import target_of
 from stopgap.probe import Verdict
-from stopgap.rule import Mode, Rule, bounded
+from stopgap.rule import Mode, Rule, bounded, guarded
 from stopgap.rulebook import Rulebook
-from stopgap.storm import Openings, Storm
+from stopgap.storm import Openings
 from stopgap.transitions import apply, fold, resume
 
 MOVES_AT_ONCE = 80  # of one incident, at one instant
@@ -88,7 +88,12 @@ class World:
         self.book = Rulebook({}, MatcherIndex([]))
         self.use({old.id: old for old, _ in self.rules})
         self.auditor = Auditor(
-            self.rows, self.outside, lambda: self.now, lambda: self.bound, lambda: self.book.rules
+            self.rows,
+            self.outside,
+            lambda: self.now,
+            lambda: self.bound,
+            lambda: self.book.rules,
+            self.running,
         )
         self.rows.watchers += [self.auditor.committed, self._committed]
         self.outside.watch = self.auditor.took_effect
@@ -113,10 +118,23 @@ class World:
         """Load these rules, in the place of those before."""
         self.rows.versions |= {rule.version: rule for rule in rules.values()}
         self.book = Rulebook(dict(rules), MatcherIndex([(r.matchers, r) for r in rules.values()]))
-        self._until = {}
+        self.refused, self._until = {}, {}  # other limits may let them pass
 
     def rule_of(self, state: Incident) -> Rule:
-        return self.rows.versions[state.version]
+        return self.running(state.rule, state.version)
+
+    def running(self, name: str, version: str) -> Rule:
+        """Return a rule version with the guards of now."""
+        rule, now = self.rows.versions[version], self.book.rules.get(name)
+        return rule if now is None or now.version == version else guarded(rule, now)
+
+    def present(self, name: str) -> tuple[Incident, Rule, Circumstances] | None:
+        """Return how an incident stands now, None when it is over."""
+        state = self.states.get(name)
+        if state is None:
+            return None
+        rule = self.rule_of(state)
+        return state, rule, self.circumstances(state, rule)
 
     # --- alerts ---
 
@@ -135,6 +153,7 @@ class World:
                 at=self.now,
                 flaw=flaw,
                 flap_window=rule.limits.flap_window,
+                flap_from=rule.flap_from,
             )
             for rule, target, flaw in self._places(alarm, firing=firing)
         ]
@@ -235,13 +254,11 @@ class World:
             retry_at=refusal.until if refusal else None,
             rule_removed=state.rule not in self.book.rules,
             bound=self.bound,
-            storm=self.storm(rule) if starts else None,
+            storm=self.openings.storm(rule.limits.storm, self.now) if starts else None,
             doubt=self.doubts.doubt(state),
             silenced=starts and self.doubts.silences(state),
+            running=tuple(map(self.rule_of, self.states.values())) if rule.limits.blast_radius else (),
         )
-
-    def storm(self, rule: Rule) -> Storm | None:
-        return self.openings.storm(rule.limits.storm, self.now)
 
     def next(self, state: Incident) -> tuple[Move, Circumstances]:
         rule = self.rule_of(state)

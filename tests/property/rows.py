@@ -27,7 +27,7 @@ class Row:
     opened_at: datetime
     flaps: int
     used: tuple[str, ...] = ()
-    rung: int = 0
+    helped: str = ""
     acted_at: datetime | None = None
     mitigated_at: datetime | None = None
     reverted_at: datetime | None = None
@@ -171,7 +171,7 @@ class Rows:
             row.acted_at = row.acted_at if request.shadow else now
 
     def _close(self, row: Row, closing: Closing, now: datetime) -> list[Commit]:
-        row.outcome, row.closed_at, row.rung = str(closing.outcome), now, closing.rung
+        row.outcome, row.closed_at, row.helped = str(closing.outcome), now, closing.helped
         row.mitigated_at, row.reverted_at, row.used = closing.mitigated_at, closing.reverted_at, closing.used
         self.held = {resource: holder for resource, holder in self.held.items() if holder != row.id}
         for key, episode in [*self.episodes.items()]:
@@ -207,7 +207,7 @@ class Rows:
             if row.live:
                 return row.id, joined(sighting)
         back = [
-            Predecessor(row.id, row.opened_at, row.reverted_at, row.rung, row.flaps, row.used)
+            Predecessor(row.id, row.opened_at, row.reverted_at, row.helped, row.flaps, row.used)
             for row in same
             if row.reverted_at is not None
         ]

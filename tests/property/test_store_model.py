@@ -33,6 +33,7 @@ ALERTS = st.tuples(
 WHICH = st.sampled_from([0, 0, 1, 1, 2, 3, 4, 9])
 TAKE = st.lists(st.sampled_from(RESOURCES), max_size=2, unique=True)
 SOME_RULES = st.lists(st.sampled_from(RULES), max_size=2, unique=True).map(tuple)
+LADDER, HELPED = {"wipe": 0, "drain": 1}, st.sampled_from(["wipe", "drain", "gone", ""])
 HOUR = timedelta(hours=1)
 FREE = Limits(cooldown=timedelta(), budget=Rate(99, HOUR), budget_global=Rate(99, HOUR))
 LIMITS = st.builds(
@@ -122,7 +123,16 @@ class StoreAndModel(RuleBasedStateMachine):
     @rule(alerts=st.lists(ALERTS, max_size=6))
     def receive(self, alerts):
         seen = [
-            sighting(self.clock, f, rule=r, target=t, firing=on, flap_window=timedelta(minutes=w), mode=m)
+            sighting(
+                self.clock,
+                f,
+                rule=r,
+                target=t,
+                firing=on,
+                flap_window=timedelta(minutes=w),
+                flap_from=LADDER,
+                mode=m,
+            )
             for r, t, f, on, w, m in alerts
         ]
         self.both(lambda journal, _: journal.receive(seen))
@@ -172,13 +182,16 @@ class StoreAndModel(RuleBasedStateMachine):
         self.both(ask)
         self.clock.move(minutes=minutes)
 
-    @rule(which=WHICH, used=st.lists(st.sampled_from(["wipe", "drain"]), unique=True).map(tuple))
-    def flap(self, which, used):
+    @rule(
+        which=WHICH, used=st.lists(st.sampled_from(["wipe", "drain"]), unique=True).map(tuple), helped=HELPED
+    )
+    def flap(self, which, used, helped):
         async def ask(journal, names):
             asked = await self.start(journal, names[which % len(names)], (), {"limits": FREE})
             place = {"rule": asked.request.rule, "target": asked.request.target}
-            again = (sighting(self.clock, **place),)
-            end = closing(self.clock, asked.incident, reverted_at=self.clock.now(), used=used, refiring=again)
+            again = (sighting(self.clock, flap_from=LADDER, **place),)
+            back = {"reverted_at": self.clock.now(), "used": used, "helped": helped}
+            end = closing(self.clock, asked.incident, refiring=again, **back)
             return [await journal.append(each) for each in (asked, end)]
 
         self.both(ask)
@@ -205,7 +218,7 @@ class StoreAndModel(RuleBasedStateMachine):
         again=st.booleans(),
         outcome=st.sampled_from([Outcome.RECOVERED, Outcome.HANDED_OVER]),
         ends=st.sampled_from([(False, False), (False, False), (True, False), (True, True)]),
-        left=st.tuples(st.integers(0, 2), st.lists(st.sampled_from(["wipe", "drain"]), unique=True)),
+        left=st.tuples(HELPED, st.lists(st.sampled_from(["wipe", "drain"]), unique=True)),
     )
     def close(self, which, serve, again, outcome, ends, left):
         async def ask(journal, names):
@@ -214,8 +227,8 @@ class StoreAndModel(RuleBasedStateMachine):
             firing = [sighting(self.clock, f, **place) for f in opened["alerts"]]
             refiring = () if serve or not again else tuple(firing)
             mitigated_at, reverted_at = (self.clock.now() if end else None for end in ends)
-            rung, used = left
-            end = Closing(outcome, "P2", rung, mitigated_at, reverted_at, serve, refiring, tuple(used))
+            helped, used = left
+            end = Closing(outcome, "P2", 0, mitigated_at, reverted_at, serve, refiring, tuple(used), helped)
             return await journal.append(
                 Append(names[which % len(names)], (event(self.clock, K.CLOSED),), closing=end)
             )

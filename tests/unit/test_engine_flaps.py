@@ -3,9 +3,53 @@
 import asyncio
 
 from tests.virtual import virtually
-from tests.world import GENEROUS, World, book, rule
+from tests.world import GENEROUS, World, book, probe, rule, step
 
 from stopgap.incident import Phase
+from stopgap.probe import Verdict
+from stopgap.rule import Rule, RungSpec
+
+A = RungSpec("gentle", do=(step(name="a"),), verify=(probe("first"),))
+B = RungSpec("held", do=(step(name="b"),))
+NEW = RungSpec("drastic", do=(step(name="new"),))
+
+
+async def flap(world: World, reload: Rule | None = None) -> None:
+    """Let what holds be taken back, and the alert fire again at once."""
+    await world.resolve()
+    await world.passes(minutes=6)
+    assert not world.engine.incidents
+    if reload is not None:
+        await world.engine.use(book(reload))
+    await world.fire()
+    await world.settle()
+
+
+# --- which rung comes first ---
+
+
+@virtually
+async def test_a_flap_after_a_reload_starts_at_the_rung_that_held_not_at_another_of_its_number():
+    world = await World((rule(ladder=(A, B), limits=GENEROUS),)).start()
+    world.say.verdicts["first"] = Verdict.UNHEALTHY
+    await world.fire()
+    await world.passes(minutes=3)
+    assert world.incident.held == (1,)
+    await flap(world, rule(ladder=(A, NEW, B), limits=GENEROUS))
+    assert "new=mock" not in world.switch.log
+
+
+@virtually
+async def test_a_flap_after_a_reload_that_made_the_ladder_shorter_still_tries_it():
+    world = await World((rule(ladder=(A, B), limits=GENEROUS),)).start()
+    world.say.verdicts["first"] = Verdict.UNHEALTHY
+    await world.fire()
+    await world.passes(minutes=3)
+    await flap(world, rule(ladder=(B,), limits=GENEROUS))
+    assert world.incident.rungs, world.incident.reason
+
+
+# --- whether there is one ---
 
 
 @virtually

@@ -15,7 +15,9 @@ from stopgap.store import delivery
 from stopgap.store.delivery import Delivery, Parcel
 from stopgap.store.rows import decode, encode, instant, maybe_instant, maybe_micros, micros
 
-ENDED = Predecessor("INC-old", START - timedelta(hours=1), START - timedelta(minutes=15), rung=1, flaps=2)
+ENDED = Predecessor(
+    "INC-old", START - timedelta(hours=1), START - timedelta(minutes=15), helped="two", flaps=2
+)
 
 
 @given(st.datetimes(timezones=st.just(UTC)))

@@ -43,7 +43,16 @@ _CLOSE = (
     .values(
         {
             name: bindparam(f"its_{name}")
-            for name in ("outcome", "severity", "rung", "mitigated_at", "reverted_at", "closed_at", "used")
+            for name in (
+                "outcome",
+                "severity",
+                "rung",
+                "mitigated_at",
+                "reverted_at",
+                "closed_at",
+                "used",
+                "helped",
+            )
         }
     )
 )
@@ -67,8 +76,10 @@ def prepare(append: Append, at: datetime) -> Prepared:
     """Make an append ready for the writer. Raises TypeError for what is not JSON, ValueError for what no column can hold."""
     for event in append.events:
         encode(event.detail)
-    used = append.closing.used if append.closing is not None else ()
-    "".join((append.incident, *append.release, *_asked(append), *append.undo, *append.receipt)).encode()
+    used, helped = (append.closing.used, append.closing.helped) if append.closing is not None else ((), "")
+    "".join(
+        (append.incident, helped, *append.release, *_asked(append), *append.undo, *append.receipt)
+    ).encode()
     return Prepared(append, at, _encoded(append.undo), _encoded(append.receipt), encode(used))
 
 
@@ -177,6 +188,7 @@ def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
         "its_mitigated_at": maybe_micros(closing.mitigated_at),
         "its_reverted_at": maybe_micros(closing.reverted_at),
         "its_used": prepared.used,
+        "its_helped": closing.helped,
         "its_closed_at": micros(prepared.append.events[-1].at if prepared.append.events else prepared.at),
     }
     batch.connection.execute(_CLOSE, {**of, **row})

@@ -12,7 +12,17 @@ from sqlalchemy import bindparam, select
 
 from stopgap.incident import Event
 from stopgap.journal import Sighting
-from stopgap.opening import Predecessor, flaps, followed, identifier, joined, opened, refired, resolved
+from stopgap.opening import (
+    Predecessor,
+    first_rung,
+    flaps,
+    followed,
+    identifier,
+    joined,
+    opened,
+    refired,
+    resolved,
+)
 from stopgap.store import schema
 from stopgap.store.batch import Batch
 from stopgap.store.dialect import chunks, upsert
@@ -44,7 +54,7 @@ _PREDECESSORS = (
         _incident.id,
         _incident.opened_at,
         _incident.reverted_at,
-        _incident.rung,
+        _incident.helped,
         _incident.flaps,
         _incident.used,
     )
@@ -111,9 +121,9 @@ class _Pass:
         since = min(micros(s.at - s.flap_window) for s in sightings)
         for chunk in chunks({s.target for s in sightings}):
             for rule, target, *rest in self._read(_PREDECESSORS, chunk, since=since):
-                incident, opened_at, reverted_at, rung, count, used = rest
+                incident, opened_at, reverted_at, helped, count, used = rest
                 self.predecessors[rule, target] = Predecessor(
-                    incident, instant(opened_at), instant(reverted_at), rung, count, tuple(decode(used))
+                    incident, instant(opened_at), instant(reverted_at), helped, count, tuple(decode(used))
                 )
 
     def _number(self, places: dict[Place, Sighting]) -> None:
@@ -215,7 +225,7 @@ def _row(incident: str, sighting: Sighting, follows: Predecessor | None) -> dict
         "mode": str(sighting.mode),
         "opened_at": micros(sighting.at),
         "outcome": "",
-        "rung": follows.rung if follows else 0,
+        "rung": first_rung(sighting, follows),
         "follows": follows.id if follows else "",
         "flaps": flaps(sighting, follows),
     }
