@@ -14,8 +14,8 @@ SOAK ?= 1000000
 PURE := errors clock duration rate window storm action alert matcher template survey probe wording rule \
   catalog recovery incident ledger guard plan rulebook facts transitions moves asking beginning \
   reconcile trials decide journal approval audience explanation prospect escalation recorder closing \
-  opening timers turns marks petition asker planner messages steps outlook starting shadow perform \
-  intake weather foresight engine orders rehearsal explain reconciler
+  opening timers turns faults terms marks petition asker planner messages steps outlook starting \
+  shadow perform intake weather claims foresight engine orders rehearsal explain reconciler
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach m,$(PURE),*/stopgap/$(m).py */stopgap/$(m)/*))

@@ -13,7 +13,7 @@ from stopgap.action import Danger, Moment, Params, Restored, Reverted, Settled
 from stopgap.alert import Alert
 from stopgap.catalog import Catalog
 from stopgap.clock import LoopClock
-from stopgap.engine import Engine, Terms
+from stopgap.engine import Engine
 from stopgap.errors import ProbeError
 from stopgap.matcher import MatcherIndex, parse_matchers
 from stopgap.orders import Orders
@@ -22,6 +22,7 @@ from stopgap.rate import Rate
 from stopgap.rule import Limits, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.rulebook import Rulebook
 from stopgap.storm import StormLimit
+from stopgap.terms import Terms
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 

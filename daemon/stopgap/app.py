@@ -28,7 +28,7 @@ from stopgap.config import Loaded, build_rule, load
 from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
-from stopgap.engine import Engine, Terms
+from stopgap.engine import Engine
 from stopgap.errors import ConfigError, PermanentError, StopgapError, StoreError
 from stopgap.explain import Explainer, Reach
 from stopgap.headroom import Headroom
@@ -42,7 +42,8 @@ from stopgap.reconciler import Reconciler
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
-from stopgap.tell import Teller, no_link
+from stopgap.tell import Teller
+from stopgap.terms import Terms, no_link
 from stopgap.vitals import Vitals
 from stopgap.webhook import Limits, Webhook
 

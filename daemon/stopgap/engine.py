@@ -7,18 +7,19 @@ journaled at once and counts at the next decision.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from stopgap.alert import Alert
 from stopgap.catalog import Catalog
+from stopgap.claims import Claims
 from stopgap.clock import Clock
 from stopgap.decide import decide
 from stopgap.errors import StoreError
+from stopgap.faults import Faults
 from stopgap.guard import FREED, WAITS, Reason
 from stopgap.incident import Event, EventKind as K, Incident, Phase, holdings
 from stopgap.intake import Intake, Received
@@ -28,6 +29,7 @@ from stopgap.moves import Circumstances, Deed, Wait
 from stopgap.perform import Performer
 from stopgap.rule import Mode, Rule, guarded
 from stopgap.rulebook import Rulebook
+from stopgap.terms import Terms
 from stopgap.timers import Timers
 from stopgap.transitions import apply, fold, resume
 from stopgap.weather import Weather
@@ -40,34 +42,6 @@ AFTER_SURPRISE = timedelta(seconds=30)
 DRAIN = 30.0  # seconds that a stop waits for acts under way
 
 Observer = Callable[[Line, Incident], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the daemon's own flags say: the upper bound of all modes, and how long a new rule is held in shadow."""
-
-    mode: Mode = Mode.AUTO
-    probation: timedelta = timedelta()
-
-
-class Claims(Protocol):
-    """Whoever knows how far the claims of alerts can be trusted."""
-
-    def doubt(self, identifier: str) -> str:
-        """Return why an incident may not act yet, or ""."""
-        ...
-
-    def silenced(self, state: Incident) -> bool:
-        """Tell whether a person has silenced all of its alerts that fire."""
-        ...
-
-    def repeated(self, fingerprint: str) -> None:
-        """Take note of an alert that was notified again."""
-        ...
-
-    def observe(self, line: Line, state: Incident) -> None:
-        """Take note of a committed line."""
-        ...
 
 
 class Engine:
@@ -95,6 +69,7 @@ class Engine:
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
         self._guarded: dict[str, Rule] = {}
+        self._lost: dict[str, str] = {}  # versions that cannot be built any more, and why
         self._weather = Weather(journal, clock, self.incidents.values)
         self.performer.starter.present = self._present
         self._observers: list[Observer] = []
@@ -103,6 +78,7 @@ class Engine:
         self._dirty: set[str] = set()
         self._urgent: list[tuple[str, datetime, str]] = []  # the dirty ones, most severe and oldest first
         self._claims: Claims | None = None
+        self._faults = Faults(journal, clock)
         self._stopping = False
 
     @property
@@ -123,6 +99,8 @@ class Engine:
         await self._replay()
         await self._weather.start(self.rulebook.rules.values())
         self.journal.subscribe(self._committed)
+        for state in [one for one in self.incidents.values() if one.version not in self._versions]:
+            await self._faults.lost(state, self._lost.get(state.version, ""))
         self._touch_all()
 
     async def look(self) -> None:
@@ -191,6 +169,7 @@ class Engine:
             self._versions[version] = self._rebuild(document)
         except ValueError as error:  # the action or probe that it names is gone
             log.error("rule_version_lost", version=version, why=str(error))  # noqa: TRY400 - expected, no trace
+            self._lost[version] = str(error)
 
     async def receive(self, alerts: Sequence[Alert], by: str = "", *, careful: str = "") -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received."""
@@ -286,9 +265,9 @@ class Engine:
             self._dirty.discard(identifier)
             try:
                 self._advance(identifier)
-            except Exception:  # border: decision. A fault in one incident must not stop the others
+            except Exception as error:  # border: decision. A fault in one incident must not stop the others
                 log.exception("decision_fault", incident=identifier)
-                self._timers.set(identifier, self._clock.now() + AFTER_SURPRISE)
+                self._run(identifier, self._surprised(identifier, error))
             if loop.time() >= end and self._urgent:
                 loop.call_soon(self._advance_dirty)
                 return
@@ -312,8 +291,10 @@ class Engine:
                 self._timers.set(identifier, move.until)
             return
         self._timers.clear(identifier)
-        task = asyncio.create_task(self._perform(state, rule, move, at), name=f"incident {identifier}")
-        self._tasks[identifier] = task
+        self._run(identifier, self._perform(state, rule, move, at))
+
+    def _run(self, identifier: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[identifier] = asyncio.create_task(work, name=f"incident {identifier}")
 
     def circumstances(self, state: Incident, rule: Rule) -> Circumstances:
         """Return what bears on a decision beside the incident's own timeline."""
@@ -354,11 +335,25 @@ class Engine:
         except StoreError as error:
             log.error("store_unavailable", incident=identifier, why=str(error))  # noqa: TRY400 - expected, no trace
             again = AFTER_STORE_ERROR
-        except Exception:  # border: task. A fault in one incident must not stop the others
+        except Exception as error:  # border: task. A fault in one incident must not stop the others
             log.exception("incident_fault", incident=identifier, move=type(move).__name__)
+            await self._bear(state, error)
+        else:
+            self._faults.clear(identifier)
         finally:
             self._tasks.pop(identifier, None)
             self._go_on(identifier, again)
+
+    async def _surprised(self, identifier: str, error: Exception) -> None:
+        await self._bear(self.incidents[identifier], error)
+        self._tasks.pop(identifier, None)
+        self._go_on(identifier, AFTER_SURPRISE)
+
+    async def _bear(self, state: Incident, error: Exception) -> None:
+        try:
+            await self._faults.surprised(state, error)
+        except StoreError as away:
+            log.error("store_unavailable", incident=state.id, why=str(away))  # noqa: TRY400 - expected, no trace
 
     def _go_on(self, identifier: str, after: timedelta | None) -> None:
         """Decide anew, at once or after a pause."""

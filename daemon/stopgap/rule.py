@@ -154,7 +154,7 @@ class Limits:
 
 
 def guarded(rule: "Rule", now: "Rule") -> "Rule":
-    """Return a running rule version under the guards, and no less careful than the mode, of now: policy, not part of what was begun."""
+    """Return a running rule version under the guards of now, and no less careful than now: policy is not part of what was begun."""
     limits = replace(
         now.limits,
         hold=rule.limits.hold,
@@ -206,10 +206,15 @@ class Rule:
 
     @property
     def flap_from(self) -> dict[str, int]:
-        """Return at which rung a flap starts, by the name of the rung that held: a reload may give it another number."""
+        """Return at which rung a flap starts, by the name of the rung that held: a reload may give it another number.
+
+        Rungs right below it that go on are applied again first: they held too, and were taken back with it.
+        """
         starts: dict[str, int] = {}
+        first = 0
         for number, rung in enumerate(self.ladder):
-            starts.setdefault(rung.name, number)
+            starts.setdefault(rung.name, first)
+            first = first if rung.go_on else number + 1
         return starts
 
     def severity(self, labels: Mapping[str, str]) -> str:

@@ -32,7 +32,6 @@ from stopgap import process
 from stopgap.api import mount
 from stopgap.config import load
 from stopgap.credential import Credential
-from stopgap.engine import Terms
 from stopgap.errors import PermanentError, ProbeError
 from stopgap.explain import Explainer
 from stopgap.guard import Reason, Refusal
@@ -44,6 +43,7 @@ from stopgap.prometheus import Answer, Element
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, Limits, Mode, ProbeSpec, RungSpec
 from stopgap.settings import Settings
+from stopgap.terms import Terms
 from stopgap.webhook import Limits as Room, Webhook
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)

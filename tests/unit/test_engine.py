@@ -7,7 +7,6 @@ import pytest
 from tests.virtual import virtually
 from tests.world import MOCK, START, World, alert, probe, rule, step
 
-from stopgap.engine import Terms
 from stopgap.errors import PermanentError, TemporaryError
 from stopgap.incident import EventKind as K, Incident, Phase
 from stopgap.journal import Line
@@ -15,6 +14,7 @@ from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NotPossible
 from stopgap.probe import Verdict
 from stopgap.rule import Limits, Mode, OnFailure, RungSpec
+from stopgap.terms import Terms
 
 
 async def held() -> World:

@@ -8,12 +8,12 @@ import pytest
 from tests.virtual import virtually
 from tests.world import MOCK, World, book, rule, step
 
-from stopgap.engine import Terms
 from stopgap.errors import PermanentError
 from stopgap.incident import EventKind as K, Phase
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NotPossible
 from stopgap.rule import Mode, RungSpec
+from stopgap.terms import Terms
 
 TEN = timedelta(minutes=10)
 ASKS = rule(ladder=(replace(MOCK, approval=TEN),))

@@ -262,3 +262,85 @@ async def test_steps_that_only_wait_do_not_keep_others_from_acting():
     await world.passes(seconds=1)
     assert world.switch.values["mode"] == "mock"
     assert not pause.log
+
+
+@virtually
+async def test_an_action_that_raises_what_nobody_expected_is_given_up_after_three_times():
+    world = await World().start()
+
+    def broken(params: Any) -> Any:
+        raise RuntimeError("a third party's mistake")
+
+    world.switch.describe = broken
+    await world.fire()
+    await world.passes(seconds=59)
+    assert not world.incident.handed_over
+    await world.passes(seconds=31)
+    assert world.incident.reason == "fault"
+    assert world.incident.stuck
+
+
+@virtually
+async def test_a_decision_that_faults_is_given_up_too(monkeypatch):
+    world = await World().start()
+
+    def faulty(*_: Any) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("stopgap.engine.decide", faulty)
+    await world.fire()
+    await world.passes(seconds=61)
+    assert world.incident.reason == "fault"
+
+
+@virtually
+async def test_a_fault_that_the_store_does_not_take_is_told_later(monkeypatch):
+    world = await World().start()
+    world.switch.describe = None
+    append, full = world.journal.append, [True]
+
+    async def failing(what: Any) -> Any:
+        if full and what.events[0].kind is EventKind.HANDED_OVER:
+            full.pop()
+            raise StoreError("full")
+        return await append(what)
+
+    monkeypatch.setattr(world.journal, "append", failing)
+    await world.fire()
+    await world.passes(minutes=3)
+    assert world.incident.reason == "fault"
+
+
+@virtually
+async def test_one_that_went_well_again_starts_counting_anew():
+    world = await World().start()
+    describe, broken = world.switch.describe, [1, 2]
+
+    def at_first(params: Any) -> Any:
+        if broken:
+            broken.pop()
+            raise RuntimeError("not yet")
+        return describe(params)
+
+    world.switch.describe = at_first
+    await world.fire()
+    await world.passes(minutes=2)
+    assert world.incident.phase is Phase.MITIGATED
+
+
+@virtually
+async def test_a_mitigation_whose_rule_is_lost_is_handed_over_with_what_it_holds():
+    world = await World().start()
+    await world.fire()
+    await world.settle()
+    world.rules = (rule(summary="another"),)
+    await world.crash()
+    await world.settle()
+    (told,) = [
+        e.detail for e in world.journal.timelines[world.incident.id] if e.kind is EventKind.HANDED_OVER
+    ]
+    assert told["reason"] == "rule_lost"
+    assert told["undo"] == ["put back switch:mode"]
+    await world.crash()
+    await world.settle()
+    assert world.words.count("handed_over") == 1

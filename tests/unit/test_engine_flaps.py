@@ -1,6 +1,7 @@
 """Flaps: what is taken back and fires again soon after begins with what held, under the rules as they are now."""
 
 import asyncio
+from dataclasses import replace
 
 from tests.virtual import virtually
 from tests.world import GENEROUS, World, book, probe, rule, step
@@ -47,6 +48,32 @@ async def test_a_flap_after_a_reload_that_made_the_ladder_shorter_still_tries_it
     await world.passes(minutes=3)
     await flap(world, rule(ladder=(B,), limits=GENEROUS))
     assert world.incident.rungs, world.incident.reason
+
+
+@virtually
+async def test_a_flap_applies_again_what_goes_on_before_the_rung_that_held():
+    page = RungSpec("stop the writers", do=(step(name="page"),), go_on=True)
+    world = await World((rule(ladder=(page, B), limits=GENEROUS),)).start()
+    await world.fire()
+    await world.settle()
+    assert world.incident.held == (0, 1)
+    await flap(world)
+    assert world.incident.held == (0, 1)
+
+
+@virtually
+async def test_a_flap_starts_no_rung_that_goes_on_below_one_that_failed():
+    page = RungSpec("page", do=(step(name="page"),), go_on=True)
+    again = replace(page, name="page again", do=(step(name="again"),))
+    last = RungSpec("last", do=(step(name="c"),))
+    bad = RungSpec("bad", do=(step(name="a"),), verify=(probe("first"),))
+    world = await World((rule(ladder=(page, bad, again, last), limits=GENEROUS),)).start()
+    world.say.verdicts["first"] = Verdict.UNHEALTHY
+    await world.fire()
+    await world.passes(minutes=3)
+    assert world.incident.held == (0, 2, 3)
+    await flap(world)
+    assert world.incident.held == (2, 3)
 
 
 # --- whether there is one ---

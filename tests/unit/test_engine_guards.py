@@ -9,12 +9,12 @@ import pytest
 from tests.virtual import virtually
 from tests.world import GENEROUS, MOCK, World, alert, book, probe, rule, step
 
-from stopgap.engine import Terms
 from stopgap.incident import EventKind as K, Phase
 from stopgap.probe import Verdict
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, BlastRadius, Limits, Mode, Rule, RungSpec, Windows
 from stopgap.template import compile_tree
+from stopgap.terms import Terms
 from stopgap.window import parse_window
 
 MINUTE = timedelta(minutes=1)

@@ -8,12 +8,12 @@ from tests.unit.test_engine_guards import GENEROUS, HOUR, acted, hosts, per_host
 from tests.virtual import virtually
 from tests.world import Switch, World, alert, book, probe, rule, step
 
-from stopgap.engine import Terms
 from stopgap.incident import Phase
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Finding, Verdict
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, BlastRadius, Limits, Mode, RungSpec
+from stopgap.terms import Terms
 
 
 def long(spec, seconds=3600):
@@ -203,7 +203,7 @@ async def test_an_approval_binds_to_what_is_observed_right_before_the_act():
     one_at_once(world)
     await world.fire(*hosts(2))
     await world.settle()
-    a, b = world.engine.incidents
+    a, _ = world.engine.incidents
     world.switch.takes = 600.0
     observe = Switch.observe
     seen = []

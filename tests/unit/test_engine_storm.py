@@ -19,6 +19,23 @@ from stopgap.rule import Limits
 LIMITS = replace(GENEROUS, storm=Limits().storm)
 
 
+@virtually
+async def test_a_storm_that_passed_while_the_daemon_was_down_is_told_to_be_over_and_so_is_the_next_one():
+    world = await World((per_host(limits=LIMITS),)).start()
+    await world.fire(*hosts(11))
+    await world.passes(seconds=10)
+    await world.engine.stop()
+    await world.passes(hours=1)
+    await world.crash()
+    await world.passes(minutes=1)
+    assert control(world) == ["storm_began", "storm_ended"]
+    await world.fire(*(alert(job="web", host=f"w{i}") for i in range(50)))
+    await world.passes(seconds=1)
+    await world.crash()  # before it was told
+    await world.passes(minutes=1)
+    assert control(world) == ["storm_began", "storm_ended", "storm_began"]
+
+
 def control(world: World) -> list[str]:
     return [event.kind.value for event in world.journal.timelines["control"]]
 

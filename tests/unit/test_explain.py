@@ -10,7 +10,6 @@ from tests.world import GENEROUS, MOCK, START, World, alert, book, probe, rule, 
 
 from stopgap import explain
 from stopgap.alert import Alert
-from stopgap.engine import Terms
 from stopgap.explain import alert_with
 from stopgap.explanation import Course, Doing, Explanation
 from stopgap.guard import Reason
@@ -20,6 +19,7 @@ from stopgap.probe import Verdict
 from stopgap.rate import Rate
 from stopgap.rule import BlastRadius, Escalation, Mode, RungSpec
 from stopgap.template import compile_tree
+from stopgap.terms import Terms
 
 
 async def course(world: World, *alerts: Any) -> Course:

@@ -10,7 +10,6 @@ from tests.unit.test_engine_guards import hosts, per_host
 from tests.virtual import virtually
 from tests.world import GENEROUS, MOCK, World, alert, book, probe, rule, step
 
-from stopgap.engine import Terms
 from stopgap.explain import Explainer
 from stopgap.explanation import Explanation
 from stopgap.guard import Reason
@@ -22,6 +21,7 @@ from stopgap.rate import Rate
 from stopgap.rule import BlastRadius, Limits, Mode, Rule, RungSpec, Windows
 from stopgap.storm import StormLimit
 from stopgap.template import Template, compile_tree
+from stopgap.terms import Terms
 from stopgap.window import parse_window
 
 HOUR = timedelta(hours=1)

@@ -55,9 +55,22 @@ def test_a_storm_that_nobody_watched_end_is_over_when_the_next_target_opens():
     assert openings.storm(LIMIT, at(41)) is None
 
 
-def test_a_clock_that_was_set_back_counts_as_the_last_instant():
-    openings = opened(10, 1, 2, 3)
+def test_an_instant_a_little_before_the_last_counts_as_the_last():
+    openings = opened(10, 9.5, 9.1, 9.2)
     assert openings.storm(LIMIT, at(10)).since == at(10)
+
+
+def test_a_clock_that_is_set_back_makes_no_storm_of_what_comes_slowly():
+    openings = opened(480)
+    for i in range(12):
+        openings.open(f"slow {i}", at(30 * i))
+        assert openings.storm(LIMIT, at(30 * i)) is None
+
+
+def test_a_storm_goes_back_with_the_clock_and_is_over_in_its_time():
+    openings = opened(480, 481, 482, 483)
+    assert openings.storm(LIMIT, at(3)) == Storm(at(3), 4, at(2 + 5 + 10))
+    assert openings.storm(LIMIT, at(2 + 5 + 10)) is None
 
 
 def test_the_count_is_taken_anew_each_second():

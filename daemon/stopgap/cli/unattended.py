@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stopgap.engine import Engine
     from stopgap.explanation import Explanation
     from stopgap.store import Store
+    from stopgap.terms import Terms
 
 NOTHING_BEFORE = "as if nothing had happened before"
 MOST_CLOSED = 1000  # incidents whose ids may be abbreviated
@@ -61,7 +62,7 @@ async def _explain(site: Site, body: Mapping[str, Any], nearest: int) -> "Explan
     from stopgap.app import bare_context, build_catalog, live_context, unreachable
     from stopgap.clock import SystemClock
     from stopgap.config import build_rule, load
-    from stopgap.engine import Engine, Terms
+    from stopgap.engine import Engine
     from stopgap.explain import Explainer
 
     chosen = settings(rules=site.rules, mode=site.mode, vars=site.vars, var=site.var)
