@@ -42,8 +42,8 @@ from stopgap.reconciler import Reconciler
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
-from stopgap.tell import Teller
-from stopgap.terms import Terms, no_link
+from stopgap.tell import Teller, no_link
+from stopgap.terms import Terms
 from stopgap.vitals import Vitals
 from stopgap.webhook import Limits, Webhook
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stopgap.engine import Engine
     from stopgap.explanation import Explanation
     from stopgap.store import Store
-    from stopgap.terms import Terms
 
 NOTHING_BEFORE = "as if nothing had happened before"
 MOST_CLOSED = 1000  # incidents whose ids may be abbreviated
@@ -64,6 +63,7 @@ async def _explain(site: Site, body: Mapping[str, Any], nearest: int) -> "Explan
     from stopgap.config import build_rule, load
     from stopgap.engine import Engine
     from stopgap.explain import Explainer
+    from stopgap.terms import Terms
 
     chosen = settings(rules=site.rules, mode=site.mode, vars=site.vars, var=site.var)
     context = live_context(chosen) if site.ask else bare_context()
