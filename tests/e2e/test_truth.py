@@ -65,12 +65,14 @@ async def test_a_silence_swallows_the_end_of_what_is_held_and_it_is_taken_back_a
 
 
 async def test_a_silence_on_what_waits_is_a_hand_raised_and_its_end_lets_it_act(here: Street) -> None:
-    await here.cli("brake", "on", "--target", "hall", "--why", "let me look")
+    brake = "/api/v1/brake"
+    on = {"scope": "target", "name": "hall", "by": "ann", "why": "let me look"}
+    await here.daemon.ask(brake, "PUT", on)
     here.breaks("hall")
     await here.reaches("hall", "waiting", "brake")
     silence = await here.silence("hall")
     await here.polls()
-    await here.cli("brake", "off", "--target", "hall")
+    await here.daemon.ask(f"{brake}?scope=target&name=hall&by=ann", "DELETE")
     await here.reaches("hall", "waiting", "silenced")
     await here.polls()
     assert here.effects("hall") == []
@@ -83,7 +85,7 @@ async def test_a_silence_on_what_waits_is_a_hand_raised_and_its_end_lets_it_act(
 # --- the daemon is away ---
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 async def test_what_ends_and_what_begins_while_it_is_down_and_no_message_tells_is_found_on_return(
     here: Street, number: signal.Signals
 ) -> None:

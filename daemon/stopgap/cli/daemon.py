@@ -42,16 +42,13 @@ def serve(
         str | None, typer.Option(metavar="URL", help="Where people reach this daemon: links that approve.")
     ] = None,
     receiver: Annotated[str | None, typer.Option(help="Our receiver's name in Alertmanager.")] = None,
+    poll_every: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How often to ask Alertmanagers, such as 30s.")
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="Upper bound: auto, approve or shadow.")] = None,
     probation: Annotated[
         str | None,
         typer.Option(metavar="DURATION", help="Hold new rules in shadow for so long, such as 24h."),
-    ] = None,
-    heartbeat_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Who hears outside that we live. A secret: rather STOPGAP_HEARTBEAT_URL_FILE."
-        ),
     ] = None,
     heartbeat_every: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How often, such as 60s.")
@@ -61,10 +58,9 @@ def serve(
 ) -> None:
     """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
-    given |= {"probation": probation, "heartbeat_url": heartbeat_url, "heartbeat_every": heartbeat_every}
-    chosen = settings(
-        **given, alertmanager=alertmanager, external_url=external_url, receiver=receiver, vars=vars_, var=var
-    )
+    given |= {"probation": probation, "heartbeat_every": heartbeat_every}
+    given |= {"receiver": receiver, "poll_every": poll_every, "external_url": external_url}
+    chosen = settings(**given, alertmanager=alertmanager, vars=vars_, var=var)
     from stopgap.app import run
 
     raise typer.Exit(run(chosen))
