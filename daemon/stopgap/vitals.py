@@ -8,6 +8,7 @@ from stopgap.context import Context
 from stopgap.deadman import Beacon, Beat, DeadMan
 from stopgap.dependency import Ask, Dependencies, Dependency, Watch
 from stopgap.duration import span
+from stopgap.errors import ProbeError
 from stopgap.settings import Settings
 from stopgap.store import Store
 from stopgap.survey import Flaw, Survey
@@ -37,9 +38,10 @@ class Vitals:
         }
         if settings.prometheus:
             asks[Dependency.PROMETHEUS] = lambda: context.prometheus.number("1", ASKED_WITHIN)
+        if settings.alertmanager:
+            asks[Dependency.ALERTMANAGER] = self._hear
         noted = {Dependency.CONTACTS}
         noted |= {Dependency.HEARTBEAT} if settings.heartbeat_url else set()
-        noted |= {Dependency.ALERTMANAGER} if settings.alertmanager else set()
         self.dependencies = Dependencies(
             {*asks, *noted}, lambda: {name for book in context.contacts.book.values() for name in book}
         )
@@ -69,14 +71,21 @@ class Vitals:
 
     def outside(self) -> dict[str, str]:
         """Return by name why each dependency is away, or an empty text."""
+        now = {Dependency.STORE.value: self.store_trouble()}
         survey = self.surveyed()
         if survey is not None and survey.heard:
-            self.dependencies.note(Dependency.ALERTMANAGER, unheard(survey, self._clock.now()))
-        return self.dependencies.away() | {Dependency.STORE.value: self.store_trouble()}
+            now[Dependency.ALERTMANAGER.value] = unheard(survey, self._clock.now())
+        return self.dependencies.away() | now
 
     def store_trouble(self) -> str:
         """Return why the store takes nothing: what its last commit said, else what its last round trip did."""
         return self._store.error or self.dependencies.why(Dependency.STORE)
+
+    async def _hear(self) -> None:
+        """Judge the last survey of all Alertmanagers. Raises ProbeError that says whom it did not hear."""
+        survey = self.surveyed()
+        if survey is not None and (why := unheard(survey, self._clock.now())):
+            raise ProbeError(why)
 
     def _came(self, beat: Beat, why: str) -> None:
         self.on_beat(beat.value)

@@ -17,6 +17,7 @@ from tests.integration.test_app import body, daemon, down, post
 from stopgap import deadman
 from stopgap.context import Http
 from stopgap.deadman import Beacon
+from stopgap.dependency import Dependency
 from stopgap.errors import PermanentError, StoreError, TemporaryError
 from stopgap.store import DATABASE, dialect, writer
 from stopgap.survey import Answer, Flaw, Status, Survey
@@ -263,6 +264,12 @@ async def test_an_alertmanager_that_is_away_is_seen_by_its_address_without_its_p
         assert (status, told["ready"]) == (200, True)
         assert told["dependencies"]["alertmanager"].startswith(f"http://{away}: ")
         assert SECRET not in repr(told)
+        app.vitals.dependencies.note(Dependency.ALERTMANAGER, "")
+        with capture_logs() as said:
+            for _ in range(2):
+                await app.vitals._watch.look(Dependency.ALERTMANAGER)
+        (line,) = said
+        assert (line["event"], line["dependency"]) == ("dependency_away", "alertmanager")
 
 
 def test_a_survey_hears_all_or_says_whom_not_and_an_old_one_heard_nobody():
