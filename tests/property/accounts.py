@@ -55,6 +55,7 @@ class Request:
     until: datetime
     found: tuple[Any, ...]  # the values that the plan is about, when it was asked
     by: str = ""
+    denied: bool = False
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Account:
     request: Request | None = None
     between: bool = True  # no rung is applied, and none is taken back: the next one is due
     silent: bool = True  # it has not said why it does nothing
+    reason: str = ""  # why it said last that it does nothing
     closed_at: datetime | None = None
     outcome: str = ""
     kept: bool = False
@@ -141,9 +143,9 @@ class Account:
         if event.kind in STOPS_ACTING:
             self.acting = False
         if event.kind in SAYS_WHY:
-            self.silent = False
+            self.silent, self.reason = False, event.detail.get("reason", "")
         elif event.kind in SAYS_NOTHING_YET:
-            self.silent = True
+            self.silent, self.reason = True, ""
 
     def opened(self, event: Event) -> None:
         d = event.detail
@@ -154,6 +156,7 @@ class Account:
 
     def fires(self, event: Event) -> None:
         self.alerts[event.detail["fingerprint"]] = True
+        self.reason = ""  # what kept it from being taken back
 
     def is_over(self, event: Event) -> None:
         self.alerts[event.detail["fingerprint"]] = False
@@ -170,7 +173,7 @@ class Account:
         self.request = None
 
     def acts(self, event: Event) -> None:
-        self.act = act_of(event)
+        self.act, self.reason = act_of(event), ""
 
     def fails_a_step(self, event: Event) -> None:
         rung = self.rungs.get(event.detail["rung"])
@@ -229,7 +232,8 @@ class Account:
             self.request.until = datetime.fromisoformat(event.detail["until"])
 
     def is_denied(self, _: Event) -> None:
-        self.request = None
+        if self.request is not None:
+            self.request.denied = True
 
     def is_kept(self, _: Event) -> None:
         self.kept = True
@@ -261,7 +265,6 @@ _READERS: dict[K, Callable[[Account, Event], None]] = {
     K.ALERT_RESOLVED: Account.is_over,
     K.RUNG_STARTED: Account.begins,
     K.RUNG_SKIPPED: Account.skips,
-    K.STEP_STARTED: Account.acts,
     K.STEP_FAILED: Account.fails_a_step,
     K.RUNG_FAILED: Account.fails_a_rung,
     K.RUNG_HELD: Account.holds,
@@ -276,6 +279,7 @@ _READERS: dict[K, Callable[[Account, Event], None]] = {
     K.ACKNOWLEDGED: Account.is_acknowledged,
     K.APPROVED: Account.is_approved,
     K.APPROVAL_DENIED: Account.is_denied,
+    K.STEP_STARTED: Account.acts,
     K.KEPT: Account.is_kept,
     K.CLOSED: Account.closes,
 }

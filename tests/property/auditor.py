@@ -35,6 +35,7 @@ class Auditor:
     clock: Callable[[], datetime]
     bound: Callable[[], Mode]
     loaded: Callable[[], Mapping[str, Rule]]
+    running: Callable[[str, str], Rule]
     accounts: dict[str, Account] = field(default_factory=dict)
     live: dict[str, Account] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
@@ -43,7 +44,7 @@ class Auditor:
     seen: Counter[str] = field(default_factory=Counter)
 
     def rule(self, account: Account) -> Rule:
-        return self.rows.versions[account.version]
+        return self.running(account.rule, account.version)
 
     # --- 1: what was acknowledged ---
 
@@ -147,13 +148,20 @@ class Auditor:
         return tuple(self.outside.value(turn.at.replace("{target}", account.target)) for turn in turns)
 
     def approval_requested(self, account: Account, event: Event) -> None:
-        d = event.detail
+        d, before = event.detail, account.request
+        heard = before is None or before.rung != d["rung"] or (before.by and not before.denied)
+        assert heard, f"8: {account.id} asks again, and silence or a no means no"
         found = self._found(account, d["rung"])
         account.request = Request(d["rung"], datetime.fromisoformat(d["until"]), found)
 
     def _check_brake(self, account: Account, *, person: bool) -> None:
         brake = self.rows.covering(account.rule, account.target, self.clock())
         assert brake is None or person, f"9: {account.id} changes something under {brake}"
+
+    def _check_brake_is_on(self, account: Account) -> None:
+        brake = self.rows.covering(account.rule, account.target, self.clock())
+        on = account.reason != "brake" or brake is not None
+        assert on, f"8: {account.id} says that a brake is on, and none is"
 
     def _check_actor(self, account: Account) -> None:
         for other in self.live.values():
@@ -198,8 +206,10 @@ class Auditor:
         assert now - answers.oldest("recovered") < MINUTE, f"6: {account.id} is taken back on old answers"
 
     def closed(self, account: Account, event: Event) -> None:
+        kept = event.detail["outcome"] == "kept"
+        assert account.held or not kept, f"7: {account.id} ends as kept, and holds nothing"
         if account.held:
-            person, kept = event.detail.get("by"), event.detail["outcome"] == "kept"
+            person = event.detail.get("by")
             rungs = [number for number, rung in account.rungs.items() if rung.resources and not rung.back]
             ladder = self.rule(account).ladder
             keeps = all(ladder[number].on_resolve == "keep" for number in rungs)
@@ -255,6 +265,7 @@ class Auditor:
                 self._check_held(TARGET_LOCK + account.target, account)
             if idle(account.id):
                 self._check_lease(account)
+                self._check_brake_is_on(account)
                 assert not account.unexplained, f"8: {account.id} does nothing, and says nothing"
         for resource, holder in holders.items():
             self._check_held(resource, self.accounts[holder])

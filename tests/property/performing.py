@@ -16,7 +16,7 @@ from tests.property.rows import Rows
 from stopgap.action import Restored, Settled
 from stopgap.asking import causes
 from stopgap.closing import closing_of
-from stopgap.decide import LOOKS, TRIES
+from stopgap.decide import LOOKS, TRIES, decide
 from stopgap.guard import Extent, Reason, Refusal, Request, check
 from stopgap.incident import (
     TARGET_LOCK,
@@ -37,7 +37,6 @@ from stopgap.plan import Plan
 from stopgap.probe import Verdict
 from stopgap.rule import Mode, Rule
 from stopgap.rulebook import Rulebook
-from stopgap.storm import Storm
 from stopgap.transitions import apply
 
 TAKING_BACK = (Role.REVERT, Role.REACTIVATE)
@@ -57,7 +56,7 @@ class Engine(Protocol):
 
     def append(self, what: Append) -> tuple[Event, ...] | Conflict | Refusal: ...
 
-    def storm(self, rule: Rule) -> Storm | None: ...
+    def present(self, name: str) -> tuple[Incident, Rule, Circumstances] | None: ...
 
     def note(self, asked: Incident, event: Event) -> None: ...
 
@@ -176,6 +175,10 @@ class Performing:
             return
         if asks_for_approval(rule, rung, flight.move.mode) and not self._approved(flight):
             return
+        present = self._still(flight)
+        if present is None:
+            return
+        state, request = present
         spec = rule.ladder[rung]
         opening = (
             self._event(K.PERMITTED, rung=rung),
@@ -191,8 +194,20 @@ class Performing:
                 once=spec.once or None,
             ),
         )
-        request = replace(flight.request, storm=self._world.storm(rule))
         self._intend(state, rule, Ref(rung, Role.DO, 0), 1, opening, request)
+
+    def _still(self, flight: Starting) -> tuple[Incident, Request] | None:
+        """Return the incident and the request as they are now, None when another thing would be decided by now."""
+        present = self._world.present(flight.state.id)
+        if present is None:
+            return None
+        state, rule, at = present
+        if rule.version != flight.rule.version or state.labels != flight.state.labels:
+            return None
+        if decide(state, rule, at) != flight.move:
+            return None
+        acknowledged = bool(state.acknowledged_by)
+        return state, replace(flight.request, storm=at.storm, limits=rule.limits, acknowledged=acknowledged)
 
     def _approved(self, flight: Starting) -> bool:
         """Tell whether a person approved exactly this; ask a person when not."""

@@ -269,6 +269,7 @@ class World:
 
     def run(self) -> None:
         """Decide for all that something bears upon, most severe and oldest first, until all wait."""
+        self._at_once.clear()
         try:
             while self._advance() and self.hasty:
                 pass
@@ -352,7 +353,6 @@ class World:
 
     def passes(self, duration: timedelta) -> None:
         """Let time pass; what takes longer than it may has no known end. Raises Dead."""
-        self._at_once.clear()
         if duration >= AWAITED:
             for name in self.flying(Starting, Asking):
                 self.lands(name)

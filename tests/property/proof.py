@@ -48,12 +48,9 @@ class Answers:
                 del kept[key]
 
     def restart(self, at: datetime) -> None:
-        """What was healthy before a restart counts from there on; what was not is forgotten."""
+        """What was healthy before a restart counts from there on only."""
         for row in self.healthy.values():
             row.since = at
-        for kept in (self.verdicts, self.at):
-            for key in [key for key in kept if key not in self.healthy]:
-                del kept[key]
 
     def last(self, role: str) -> dict[str, Verdict]:
         return {key: verdict for key, verdict in self.verdicts.items() if key.startswith(role)}

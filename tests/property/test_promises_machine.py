@@ -136,14 +136,21 @@ class Promises(RuleBasedStateMachine):
         self.lets(lambda: self.world.receive(alarms[fingerprint], firing=True))
 
     @precondition(lambda self: self.world.states)
-    @rule(number=which)
-    def recovers_and_comes_back(self, number):
-        name = self.live(number)
-        for fingerprint in self.world.states[name].alerts:
-            self.ends(fingerprint)
-        self.waits_for(20, lambda: name in self.world.states)
-        if self.world.last_closed == name:
+    @rule(number=which, times=st.integers(1, 4))
+    def recovers_and_comes_back(self, number, times):
+        world, name = self.world, self.live(number)
+        for _ in range(times):
+            world.outside.verdicts.clear()
+            for fingerprint in world.states[name].alerts:
+                self.ends(fingerprint)
+            self.waits_for(20, lambda name=name: name in world.states)
+            if world.last_closed != name:
+                return
             self.flares_up_again()
+            self.waits_for(3)
+            name = next(reversed(world.states), name)
+            if name not in world.states:
+                return
 
     # --- what is in flight ---
 
