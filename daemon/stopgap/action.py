@@ -25,6 +25,17 @@ def reveal(text: Text) -> str:
     return text.get_secret_value() if isinstance(text, SecretStr) else text
 
 
+def bare(tree: Any) -> Any:
+    """Return a tree with the characters of its secrets, each marked as one: only to be digested."""
+    if isinstance(tree, BaseModel):
+        return {key: bare(inner) for key, inner in tree}
+    if isinstance(tree, Mapping):
+        return {key: bare(inner) for key, inner in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [bare(inner) for inner in tree]
+    return ("secret", tree.get_secret_value()) if isinstance(tree, SecretStr) else tree
+
+
 class Danger(StrEnum):
     """How much an action can destroy: destructive ones do not load without an approval."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import orjson
 
-from stopgap.action import Json
+from stopgap.action import Json, bare
 from stopgap.guard import Extent, Reason, Refusal, Request
 from stopgap.incident import TARGET_LOCK, Answer, Incident
 from stopgap.moves import Circumstances
@@ -86,7 +86,8 @@ def approved(state: Incident, at: Circumstances) -> bool:
 def digest_of(planned: Plan, observed: list[Json]) -> str:
     """Return what an approval is bound to: what will be done, and the old values of what will be changed.
 
-    What only marks a start of a process is left out: a process that keeps dying would make every approval stale.
+    Secrets count with their characters: the digest is kept in the undo, and shown nowhere. What only marks a start of a process
+    is left out: a process that keeps dying would make every approval stale.
     """
-    steps = [[step.spec.action, repr(step.params)] for step in planned.steps]
+    steps = [[step.spec.action, repr(bare(step.params))] for step in planned.steps]
     return hashlib.sha256(orjson.dumps([steps, observed], option=orjson.OPT_SORT_KEYS)).hexdigest()

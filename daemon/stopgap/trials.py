@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from stopgap.action import Moment, Params
+from stopgap.action import Moment, Params, bare
 from stopgap.catalog import Catalog
 from stopgap.guard import Reason
 from stopgap.matcher import Op
@@ -177,16 +177,8 @@ def _cure(name: str) -> str:
 
 
 def _digest(rendered: Mapping[str, Any], prose: frozenset[str]) -> str:
-    bare = {key: _revealed(inner) for key, inner in rendered.items() if key not in prose}
-    return hashlib.sha256(repr(bare).encode()).hexdigest()
-
-
-def _revealed(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _revealed(inner) for key, inner in tree.items()}
-    if isinstance(tree, list):
-        return [_revealed(inner) for inner in tree]
-    return ("secret", tree.get_secret_value()) if isinstance(tree, SecretStr) else tree
+    counts = {key: inner for key, inner in rendered.items() if key not in prose}
+    return hashlib.sha256(repr(bare(counts)).encode()).hexdigest()
 
 
 def _invalid(tree: Mapping[str, Any], wrong: ValidationError) -> str:
