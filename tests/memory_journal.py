@@ -158,6 +158,9 @@ class MemoryJournal:
         await self._enter()
         return tuple(self.timelines.get(incident, ()))
 
+    async def lately(self, most: int) -> tuple[Event, ...]:
+        return (await self.timeline(CONTROL))[-most:]
+
     async def undo(self, incident: str, act: str) -> Undo | None:
         await self._enter()
         return self.undos.get((incident, act))
@@ -291,7 +294,8 @@ class MemoryJournal:
             and row.stored.outcome != Outcome.RECOVERED
             and not request.shadow
         ]
-        return tuple(sorted(failed, key=lambda failure: failure.at, reverse=True)[:FAILURES])
+        most = max(FAILURES, request.limits.circuit.failures.count)
+        return tuple(sorted(failed, key=lambda failure: failure.at, reverse=True)[:most])
 
     def _affected(self, request: Request) -> int:
         holding = [self.rows[name].stored for name in self.held.values()]

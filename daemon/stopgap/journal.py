@@ -170,6 +170,10 @@ class Journal(Protocol):
         """Return one timeline, of a live or closed incident or of `control`; empty when unknown."""
         ...
 
+    async def lately(self, most: int) -> tuple[Event, ...]:
+        """Return the last events of `control`, oldest first, at most so many."""
+        ...
+
     async def undo(self, incident: str, act: str) -> Undo | None:
         """Return the undo of one act (`0/0/do`)."""
         ...

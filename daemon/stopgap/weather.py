@@ -15,7 +15,7 @@ from stopgap.clock import Clock
 from stopgap.errors import StoreError
 from stopgap.guard import storm_text
 from stopgap.incident import Event, EventKind as K, Incident, Phase
-from stopgap.journal import CONTROL, Journal
+from stopgap.journal import Journal
 from stopgap.rule import Limits, Rule
 from stopgap.storm import Openings, Storm, StormLimit
 
@@ -25,6 +25,7 @@ LOOK_BACK = timedelta(days=1)
 GATHER = 3.0  # seconds from a storm's beginning to its summary: what comes with it belongs into it
 LONGEST_SLEEP = 60.0  # seconds: a step of the wall clock is noticed within this time
 STORE_AGAIN = 5.0  # seconds
+SAID = 1000  # control lines among which the last word of a storm is looked for
 SHOWN = 10  # targets and rules that the summary names
 
 Live = Callable[[], Iterable[Incident]]
@@ -42,10 +43,10 @@ class Weather:
         self._story: asyncio.Task[None] | None = None
 
     async def start(self, rules: Iterable[Rule]) -> None:
-        """Replay the openings, and tell of a storm that nobody was told of. Raises StoreError."""
+        """Replay the openings, and tell of a storm, or of the end of one, that nobody was told of. Raises StoreError."""
         await self.look(rules)
-        if self._storms():
-            self._told = await self._was_told()
+        self._told = await self._was_told()
+        if self._storms() or self._told:
             self._tell()
 
     async def look(self, rules: Iterable[Rule]) -> None:
@@ -85,7 +86,7 @@ class Weather:
         return self._openings.storms(self._clock.now())
 
     def _tell(self) -> None:
-        if self._story is None and self._openings.stormy:
+        if self._story is None and (self._told or self._openings.stormy):
             self._story = asyncio.create_task(self._until_calm(), name="storm")
 
     async def _until_calm(self) -> None:
@@ -127,7 +128,7 @@ class Weather:
         return {"waiting": waiting, "text": f"calm again: {waiting} incidents wait, the most severe go first"}
 
     async def _was_told(self) -> bool:
-        said = [event.kind for event in await self._journal.timeline(CONTROL)]
+        said = [event.kind for event in await self._journal.lately(SAID)]
         last = [kind for kind in said if kind in (K.STORM_BEGAN, K.STORM_ENDED)][-1:]
         return last == [K.STORM_BEGAN]
 

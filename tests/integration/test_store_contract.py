@@ -366,6 +366,13 @@ async def test_control_has_a_timeline_of_its_own_that_is_no_incident(journal: Jo
     assert await journal.live() == {}
 
 
+async def test_of_control_only_the_last_lines_can_be_read(journal: Journal, clock):
+    for kind in (K.RELOADED, K.STORM_BEGAN, K.STORM_ENDED):
+        await journal.control(event(clock, kind))
+    assert [e.kind for e in await journal.lately(2)] == [K.STORM_BEGAN, K.STORM_ENDED]
+    assert await journal.lately(9) == await journal.timeline(CONTROL)
+
+
 async def test_rule_versions_are_remembered_and_never_rewritten(journal: Journal):
     await journal.remember({"v1": {"name": "a"}, "v2": [1, None]})
     await journal.remember({"v1": "other"})

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Integer, Row, Select, bindparam, select
 
 from stopgap.action import Json
 from stopgap.incident import Event, EventKind
-from stopgap.journal import Stored, Undo
+from stopgap.journal import CONTROL, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.store import schema
 from stopgap.store.rows import decode, instant, maybe_instant, micros
@@ -56,6 +56,12 @@ _TIMELINE = (
     .where(_journal.incident == bindparam("of"))
     .order_by(_journal.seq)
 )
+_LATELY = (
+    select(_journal.seq, _journal.at, _journal.kind, _journal.detail)
+    .where(_journal.incident == CONTROL)
+    .order_by(_journal.seq.desc())
+    .limit(bindparam("most", type_=Integer))
+)
 _UNDO = select(_undo.before, _undo.receipt).where(
     _undo.incident == bindparam("of"), _undo.act == bindparam("act")
 )
@@ -87,6 +93,11 @@ def live(connection: Connection) -> Mapping[str, tuple[Event, ...]]:
 def timeline(connection: Connection, incident: str) -> tuple[Event, ...]:
     """Return one timeline, empty when unknown."""
     return tuple(_event(*row) for row in connection.execute(_TIMELINE, {"of": incident}))
+
+
+def lately(connection: Connection, most: int) -> tuple[Event, ...]:
+    """Return the last events of `control`, oldest first."""
+    return tuple(_event(*row) for row in connection.execute(_LATELY, {"most": most}))[::-1]
 
 
 def _event(seq: int, at: int, kind: str, detail: str) -> Event:

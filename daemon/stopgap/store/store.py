@@ -205,6 +205,10 @@ class Store:
         """Return one timeline, of a live or closed incident or of `control`; empty when unknown."""
         return await self._read(reading.timeline, incident)
 
+    async def lately(self, most: int) -> tuple[Event, ...]:
+        """Return the last events of `control`, oldest first, at most so many."""
+        return await self._read(reading.lately, most)
+
     async def undo(self, incident: str, act: str) -> Undo | None:
         """Return the undo of one act (`0/0/do`)."""
         return await self._read(reading.undo, incident, act)
