@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 SECOND = timedelta(seconds=1)
+STEP = timedelta(minutes=1)  # from which on it is not mere unrest of a clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Storm:
 class Openings:
     """The targets that got an incident lately, each with its last opening, and the storms that follow from them.
 
-    Instants are given in order; one that lies before the last (a clock that was set back) counts as the last. At most `most`
-    targets are remembered, far more than any threshold.
+    Instants are given in order; one that lies a little before the last counts as the last. One that lies far before it tells of a
+    clock that was set back: what is remembered is shifted with it, else all that comes until then would seem to come at once.
+    At most `most` targets are remembered, far more than any threshold.
     """
 
     def __init__(self, limits: Iterable[StormLimit], most: int = 100_000) -> None:
@@ -48,8 +50,9 @@ class Openings:
 
     def open(self, target: str, at: datetime) -> None:
         """Take note that a target got an incident."""
+        self._follow(at)
         if self._last:
-            at = max(at, next(reversed(self._last.values())))
+            at = max(at, self._nth(1))
         for limit in self._limits:
             self._lift(limit, at)
         self._last[target] = at
@@ -75,6 +78,7 @@ class Openings:
 
     def storm(self, limit: StormLimit, now: datetime) -> Storm | None:
         """Return the storm by one of the limits, None in calm weather."""
+        self._follow(now)
         self._lift(limit, now)
         since = self._since.get(limit)
         if since is None:
@@ -85,6 +89,15 @@ class Openings:
         """Return all storms of the moment."""
         found = {limit: self.storm(limit, now) for limit in self._limits}
         return {limit: storm for limit, storm in found.items() if storm is not None}
+
+    def _follow(self, now: datetime) -> None:
+        """Go back with a clock that was set back."""
+        if not self._last or self._nth(1) - now <= STEP:
+            return
+        back = self._nth(1) - now
+        self._last = OrderedDict((target, at - back) for target, at in self._last.items())
+        self._since = {limit: since - back for limit, since in self._since.items()}
+        self._counted.clear()
 
     def _lift(self, limit: StormLimit, now: datetime) -> None:
         if limit in self._since and now >= self._over_at(limit):
