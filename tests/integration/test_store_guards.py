@@ -215,7 +215,14 @@ async def test_failures_are_the_closed_incidents_that_acted_and_did_not_hold(jou
 
 async def test_of_very_many_failures_the_last_fifty_are_told(journal: Journal, clock):
     failed = [await fail(journal, clock) for _ in range(52)]
-    assert (await journal.ledger(start())).failures == tuple(reversed(failed[2:]))
+    limits = replace(FREE, circuit=Circuit(Rate(2, HOUR)))
+    assert (await journal.ledger(start(limits=limits))).failures == tuple(reversed(failed[2:]))
+
+
+async def test_as_many_failures_are_told_as_a_circuit_counts(journal: Journal, clock):
+    failed = [await fail(journal, clock) for _ in range(52)]
+    limits = replace(FREE, circuit=Circuit(Rate(51, HOUR)))
+    assert (await journal.ledger(start(limits=limits))).failures == tuple(reversed(failed[1:]))
 
 
 async def test_the_circuit_opens_inside_the_batch(journal: Journal, clock):

@@ -30,7 +30,7 @@ from stopgap.rule import Mode
 from stopgap.store import reading, schema
 from stopgap.store.rows import instant, micros
 
-FAILURES = 50  # more than any guard counts up to, and few enough to be said
+FAILURES = 50  # at least; few enough to be said
 
 _incident, _held, _permit = schema.incident.c, schema.held.c, schema.permit.c
 _HOLDERS = select(_held.resource, _held.incident).where(
@@ -144,7 +144,8 @@ def _past(connection: Connection, request: Request, now: datetime) -> defaultdic
         "permits_global": limits.budget_global.count,
         "permits_global_since": micros(now - limits.budget_global.window),
         "acted": int(request.first and not request.follows),
-        "failures": FAILURES * (request.first and not request.acknowledged),
+        "failures": max(FAILURES, limits.circuit.failures.count)
+        * (request.first and not request.acknowledged),
     }
     found: defaultdict[str, list[Failure]] = defaultdict(list)
     for part, incident, at in connection.execute(_PAST_OF_SHADOWS if request.shadow else _PAST, parameters):
