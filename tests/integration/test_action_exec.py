@@ -30,6 +30,14 @@ async def test_the_command_gets_its_variables_its_stdin_and_the_key(tmp_path):
     assert stdin == "quiet"
 
 
+@pytest.mark.parametrize(("one", "other"), [("y" * 400 + "a", "y" * 400 + "b"), ("a\tb", "a\nb")])
+def test_two_commands_that_look_alike_in_a_line_are_two_resources(one, other):
+    names = [EXEC.resource(EXEC.params(argv=["/bin/x", arg])) for arg in (one, other, one)]
+    assert names[0] == names[2] != names[1]
+    assert all(len(name) < 300 for (name,) in names)
+    assert EXEC.resource(EXEC.params(argv=["/bin/x", "a b"])) == ("exec:/bin/x 'a b'",)
+
+
 async def test_a_failure_says_what_the_command_said_without_secrets():
     code = "import os, sys; sys.exit('no login with ' + os.environ['TOKEN'] + ' and ' + sys.stdin.read())"
     params = python(code, env={"TOKEN": SecretStr("hush")}, stdin=SecretStr("quiet"))

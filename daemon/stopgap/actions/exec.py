@@ -2,6 +2,7 @@
 """Exec: a command of ours does the step, another one takes it back."""
 
 import asyncio
+import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -69,8 +70,10 @@ class Exec(Action[ExecParams]):
         return params.revert is not None
 
     def resource(self, params: ExecParams) -> tuple[str, ...]:
-        """Name the command."""
-        return (f"exec:{_line(params.argv)}",)
+        """Name the command; a line that cannot be shown whole by its digest too, for no other command must have its name."""
+        line, whole = _line(params.argv), shlex.join(params.argv)
+        digest = "" if line == whole else f" #{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+        return (f"exec:{line}{digest}",)
 
     def undo_by_hand(self, params: ExecParams, before: Json) -> str:
         """Show the command that takes back."""
