@@ -26,7 +26,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """One request: what would be done (`steps`, `verify`, in words), until when, and what became of it."""
+    """One request: what would be done (`steps`, `verify`, and how that is undone, in words), until when, and what became of it."""
 
     number: int
     rung: int
@@ -34,6 +34,7 @@ class Requested:
     text: str
     steps: tuple[str, ...]
     verify: tuple[str, ...]
+    undo: tuple[str, ...]
     until: datetime
     fate: Fate
     by: str = ""
@@ -96,6 +97,7 @@ def requested(timeline: Sequence[Event], number: int, now: datetime) -> Requeste
         text=str(d.get("text", "")),
         steps=tuple(map(str, d.get("steps", ()))),
         verify=tuple(map(str, d.get("verify", ()))),
+        undo=tuple(map(str, d.get("undo", ()))),
         until=until,
         fate=fate,
         by=str(said.get("by", "")),

@@ -209,6 +209,8 @@ def _request(about: Occasion, event: Event, link: str) -> str:
         *_listed(detail.get("steps", ())),
         "and then verify:" if detail.get("verify") else "and verify nothing",
         *_listed(detail.get("verify", ())),
+        "to undo it:" if detail.get("undo") else "",
+        *_listed(detail.get("undo", ())),
         f"answer until {_clock_time(detail.get('until', ''))}: no answer means no",
         f"look and answer here: {link}" if link else "",
         f"yes: stopgap approve {state.id}",

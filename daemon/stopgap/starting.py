@@ -27,7 +27,7 @@ from stopgap.plan import Plan, question, words
 from stopgap.planner import Planner
 from stopgap.recorder import Recorder
 from stopgap.rule import Mode, Rule
-from stopgap.steps import Act, Begun, Steps
+from stopgap.steps import Act, Begun, Steps, undone_by_hand
 
 AGAIN_SOON = timedelta(seconds=5)
 ATTEMPTS = 5  # at a commit, while alerts join
@@ -170,11 +170,11 @@ class Starter:
             except Exception as error:  # noqa: BLE001 - border: step. What cannot be observed cannot be approved
                 text = f"what it would change cannot be observed: {_why(error)}"
                 return _skip(attempt, Reason.PRECONDITION_UNKNOWN, text)
-            if not await self._approved(attempt, digest_of(attempt.planned, values)):
+            if not await self._approved(attempt, values):
                 return None
         seen = await self._steps.look(attempt.act)
         if values and attempt.planned.reverts[0] and isinstance(seen, Undo) and seen.before != values[0]:
-            await self._approved(attempt, digest_of(attempt.planned, [seen.before, *values[1:]]))
+            await self._approved(attempt, [seen.before, *values[1:]])
             return None
         return await self._commit(attempt, answers, seen)
 
@@ -256,9 +256,10 @@ class Starter:
 
     # --- approval ---
 
-    async def _approved(self, attempt: Attempt, bound: str) -> bool:
+    async def _approved(self, attempt: Attempt, values: list[Json]) -> bool:
         """Tell whether a person approved exactly this; asks a person when not."""
         state, act = attempt.state, f"{attempt.rung}/approval"
+        bound = digest_of(attempt.planned, values)
         stale: tuple[Event, ...] = ()
         if approved(state, attempt.at):
             asked = await self._journal.undo(state.id, act)
@@ -266,21 +267,26 @@ class Starter:
                 return True
             text = "what it found has changed since a person approved it: asking again"
             stale = (self._recorder.event(K.REFUSED, reason=Reason.STALE_PLAN, text=text),)
-        await self._recorder.append(state, *stale, self._asking(attempt), undo={act: bound})
+        asking = self._asking(attempt, values, again=bool(stale))
+        await self._recorder.append(state, *stale, asking, undo={act: bound})
         return False
 
-    def _asking(self, attempt: Attempt) -> Event:
+    def _asking(self, attempt: Attempt, values: list[Json], *, again: bool) -> Event:
         rule, planned, now = attempt.rule, attempt.planned, self._clock.now()
         asked = awaited(rule, attempt.rung, now)
+        held = [step for step, back in zip(planned.do, planned.reverts, strict=True) if back]
         return self._recorder.event(
             K.APPROVAL_REQUESTED,
             rung=attempt.rung,
             name=rule.ladder[attempt.rung].name,
             until=(asked.until or now).isoformat(),
             reason=asked.reason,
-            text=asked.text,
+            text=f"{asked.text} again: what it found has changed since a person said yes"
+            if again
+            else asked.text,
             steps=[words(step) for step in planned.steps],
             verify=[question(probe) for probe in planned.verify],
+            undo=[undone_by_hand(step, before) for step, before in zip(held, values, strict=True)] or None,
         )
 
 

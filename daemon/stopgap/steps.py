@@ -306,7 +306,7 @@ class Steps:
                 back = state.steps.get(Ref(number, Role.REVERT, i))
                 if undo is None or not plan.reverts[i] or (back and back.status is StepStatus.SUCCEEDED):
                     continue  # never begun, nothing to take back, or back already
-                lines.append(_by_hand(plan.do[i], undo))
+                lines.append(undone_by_hand(plan.do[i], undo.before))
             lines += [f"then {words(step)}" for step in plan.activate]
         return lines
 
@@ -319,9 +319,10 @@ class Steps:
         return await self._recorder.append(state, *events, **more)
 
 
-def _by_hand(step: PlannedStep, undo: Undo) -> str:
+def undone_by_hand(step: PlannedStep, before: Json) -> str:
+    """Say how a person takes a step back, with the old value unless it is a secret."""
     try:
-        return step.action.undo_by_hand(step.params, undo.before)
+        return step.action.undo_by_hand(step.params, before)
     except Exception:  # noqa: BLE001 - border: step. Whatever is wrong with the words, the hand-over is told
         return f"put back {', '.join(step.action.resource(step.params))}"
 

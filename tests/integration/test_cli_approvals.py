@@ -103,7 +103,7 @@ async def test_where_nothing_waits_nothing_is_approved_unseen(daemon, monkeypatc
 
 async def test_the_listing_and_the_single_view_show_who_waits(daemon):
     said = await daemon.run("incidents")
-    assert [line.split()[2:4] for line in said.stdout.splitlines()[1:2]] == [["needs", "approval"]]
+    assert [line.split()[3:5] for line in said.stdout.splitlines()[1:2]] == [["needs", "approval"]]
     said = await daemon.run("incidents", OPEN)
     assert "waiting (approval_pending)" in said.stdout
     assert "waits until 2026-11-21T10:40:00.000Z" in " ".join(said.stdout.split())

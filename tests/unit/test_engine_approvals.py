@@ -81,6 +81,12 @@ async def test_a_yes_does_not_count_for_what_has_changed_since():
     await world.settle()
     assert world.words[-3:] == ["approved", "refused", "approval_requested"]
     assert last(world, K.REFUSED)["reason"] == "stale_plan"
+    told = last(world, K.APPROVAL_REQUESTED)
+    assert (
+        told["text"]
+        == "the rung asks for an approval again: what it found has changed since a person said yes"
+    )
+    assert told["undo"] == ["put mode back to something else"]
     assert world.incident.reason == "approval_pending"
     assert not world.switch.calls
     await world.orders.approve(world.incident.id, "ann", "now then")

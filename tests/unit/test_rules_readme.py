@@ -66,13 +66,18 @@ def test_every_refusal_that_a_guard_gives_is_named():
 
 
 def test_the_examples_load(tmp_path):
-    ladder, site, *_ = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    pack, ladder, site, *_ = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     indented = "".join(f"    {line}\n" for line in ladder.splitlines())
     head = "rules:\n  - name: hotel\n    match: alertname=\"Down\"\n    recovered: [{tcp: {address: 'pms:443'}}]\n"
-    (tmp_path / "hotel.yaml").write_text(head + indented)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "pack.yaml").write_text(pack)
+    (tmp_path / "shop" / "hotel.yaml").write_text(head + indented)
     (tmp_path / "site.yaml").write_text(site)
-    loaded = load(tmp_path, build_catalog(bare_context()), environ={})
+    surroundings = {"STOPGAP_SECRET_API_KEY": "x", "STOPGAP_CONTACT_SHOP": "json://x"}
+    loaded = load(tmp_path, build_catalog(bare_context()), environ=surroundings)
     (rule,) = loaded.rules
+    assert rule.id == "shop/hotel"
+    assert rule.vars == {"unit": "shop.service"}
     first, second = rule.ladder
     assert [probe.probe for probe in first.only_if] == ["tcp"]
     assert second.once

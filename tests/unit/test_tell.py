@@ -119,6 +119,8 @@ async def test_a_request_for_approval_says_what_would_be_done_until_when_and_how
         "- kick: mode to on",
         "and then verify:",
         "- ready",
+        "to undo it:",
+        "- put mode back to normal",
         "answer until 09:10:00 UTC: no answer means no",
         f"look and answer here: https://ops/approve/{identifier}/{world.incident.approval.request}/default/signed",
         f"yes: stopgap approve {identifier}",

@@ -59,7 +59,11 @@ button { font: inherit; font-weight: bold; padding: .5rem 1.2rem }
 {% for question in asked.verify %}<li>{{ question }}</li>
 {% else %}<li>nothing is verified</li>
 {% endfor %}</ul>
-{% endif %}{% if forms %}<form method="post" accept-charset="utf-8">
+{% if asked.undo %}<h2>How it is undone</h2>
+<ul>
+{% for line in asked.undo %}<li>{{ line }}</li>
+{% endfor %}</ul>
+{% endif %}{% endif %}{% if forms %}<form method="post" accept-charset="utf-8">
 <input type="hidden" name="answer" value="approve">
 <label>Your name <input name="name" required maxlength="64" autocomplete="name"></label>
 <label>Reason (if you like) <input name="why" maxlength="500"></label>

@@ -60,7 +60,8 @@ def show(told: dict[str, Any], asked: dict[str, Any]) -> None:
         wrapped(f"  {head:<10}", told[head])
     wrapped(f"  {'rung':<10}", asked.get("name", ""))
     wrapped(f"  {'because':<10}", asked.get("text", ""))
-    for head, words in (("it does", asked.get("steps")), ("verifies", asked.get("verify"))):
+    parts = (("it does", "steps"), ("verifies", "verify"), ("to undo", "undo"))
+    for head, words in ((head, asked.get(key)) for head, key in parts):
         for number, each in enumerate(words or ["nothing"]):
             wrapped(f"  {head if number == 0 else '':<10}", each)
     wrapped(f"  {'until':<10}", f"{told['approval']['until']}; no answer means no")

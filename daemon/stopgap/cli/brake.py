@@ -7,7 +7,7 @@ import typer
 
 from stopgap.cli.client import URL, AsJson, Client, Url, person
 from stopgap.cli.incidents import Data
-from stopgap.cli.screen import WRONG_USAGE, fail, show_json, table
+from stopgap.cli.screen import WRONG_USAGE, clean, fail, show_json, table
 
 app = typer.Typer(help="Stop automatic changes durably, and let them go on.", no_args_is_help=True)
 PATH = "/api/v1/brake"
@@ -77,6 +77,8 @@ def _scope(pack: str | None, rule: str | None, target: str | None) -> tuple[str,
     named = [(scope, name) for scope, name in (("pack", pack), ("rule", rule), ("target", target)) if name]
     if len(named) > 1:
         fail("name one of --pack, --rule and --target", WRONG_USAGE)
+    if rule and "/" not in rule:
+        fail(f"a rule is named with its pack, such as PACK/{clean(rule)}", WRONG_USAGE)
     return named[0] if named else ("global", "")
 
 

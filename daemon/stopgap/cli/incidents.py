@@ -116,14 +116,33 @@ def _listing(rows: list[dict[str, Any]]) -> None:
     if not rows:
         typer.echo("no incidents")
         return
-    cells = [(row["id"], row["severity"], _brief(row), row["rule"], row["target"]) for row in rows]
-    table(("INCIDENT", "SEV", "PHASE", "RULE", "TARGET"), cells, whole=2)
+    cells = [(row["id"], row["severity"], _age(row), _brief(row), row["rule"], row["target"]) for row in rows]
+    table(("INCIDENT", "SEV", "AGE", "STANDS", "RULE", "TARGET"), cells, whole=4)
 
 
 def _brief(row: dict[str, Any]) -> str:
     """Say in words that fit into a column what a person must see first."""
     asked = row["approval"]
-    return "needs approval" if asked and asked["answer"] == "pending" else standing(row)
+    if asked and asked["answer"] == "pending":
+        return "needs approval"
+    if row["phase"] == "waiting" and row["reason"]:
+        return str(row["reason"])
+    return "handed over" if row["handed_over"] and row["phase"] != "closed" else standing(row)
+
+
+def _age(row: dict[str, Any]) -> str:
+    """Say how long ago it opened, in the largest unit."""
+    from datetime import UTC, datetime
+
+    from stopgap.duration import print_duration
+
+    age = datetime.now(UTC) - datetime.fromisoformat(row["opened_at"])
+    text = print_duration(age)
+    return (
+        text[: next(i for i, char in enumerate(text) if char.isalpha()) + 1]
+        if age.total_seconds() >= 1
+        else "0s"
+    )
 
 
 def _one(told: dict[str, Any]) -> None:
