@@ -409,7 +409,7 @@ def test_odd_rules_load_with_a_warning(tmp_path):
     assert warnings(read(tmp_path, files)) == [
         "no contact is called `default`: nobody hears when automation gives up",
         "nothing verifies what this rung does",
-        "without `recovered`, what this rule does is held until a person reverts it",
+        "without `recovered`, it is taken back when its own alert is over, even if that is its own doing",
         "hold (5h) is not shorter than max_hold (4h)",
     ]
 

@@ -229,10 +229,10 @@ class Builder:
             self._tell.error(at, f"after + for is {asked}, longer than within ({limit})", hint)
 
     def _lease(self, keys: RuleKeys) -> None:
-        """Warn of leases that nothing will end."""
+        """Warn of leases that end too early, or too late."""
         taken_back = any(rung.on_resolve is OnFailure.REVERT for rung in keys.ladder)
         if taken_back and not keys.recovered:
-            text = "without `recovered`, what this rule does is held until a person reverts it"
+            text = "without `recovered`, it is taken back when its own alert is over, even if that is its own doing"
             self._tell.warning(("name",), text, "add recovered: [{…}] with a probe of the cause")
         if keys.hold >= keys.max_hold:
             hold, max_hold = print_duration(keys.hold), print_duration(keys.max_hold)
