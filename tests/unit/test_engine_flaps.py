@@ -37,6 +37,7 @@ async def test_a_flap_after_a_reload_starts_at_the_rung_that_held_not_at_another
     await world.passes(minutes=3)
     assert world.incident.held == (1,)
     await flap(world, rule(ladder=(A, NEW, B), limits=GENEROUS))
+    assert world.incident.held == (2,)
     assert "new=mock" not in world.switch.log
 
 
@@ -48,6 +49,18 @@ async def test_a_flap_after_a_reload_that_made_the_ladder_shorter_still_tries_it
     await world.passes(minutes=3)
     await flap(world, rule(ladder=(B,), limits=GENEROUS))
     assert world.incident.rungs, world.incident.reason
+
+
+@virtually
+async def test_a_flap_after_a_reload_that_took_away_the_rung_that_held_starts_with_the_first():
+    world = await World((rule(ladder=(A, B), limits=GENEROUS),)).start()
+    world.say.verdicts["first"] = Verdict.UNHEALTHY
+    await world.fire()
+    await world.passes(minutes=3)
+    world.say.verdicts["first"] = Verdict.HEALTHY
+    await flap(world, rule(ladder=(A, NEW), limits=GENEROUS))
+    assert world.incident.follows
+    assert world.incident.held == (0,)
 
 
 @virtually
