@@ -163,6 +163,9 @@ class _Walk:
         """Choose the rung as a shadow does: its plan and its preconditions first, then the guards."""
         why = because(case.state, self._rule, self._at)
         for look in ahead.values():
+            if look.last is not None:
+                text = f"only write down that {look.last.reason} at rung '{look.spec.name}' hands it over"
+                return Next(Doing.SHADOW, f"{text}: shadow, {why}", "shadow", why)
             if look.tried is not None:
                 asked = await self._ask(case.state, look.rung, look.tried)
                 text = f"only write down that it would start rung '{look.spec.name}'"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stopgap.asker import Asker
 from stopgap.beginning import once_used
-from stopgap.guard import Reason, Refusal
+from stopgap.guard import SKIPS, Reason, Refusal
 from stopgap.incident import Incident
 from stopgap.moves import Case, Circumstances
 from stopgap.plan import Plan
@@ -33,6 +33,12 @@ class Outlook:
     def refusal(self) -> Refusal | None:
         """Return why it would not be tried."""
         return self.barred or (self.planned if isinstance(self.planned, Refusal) else None)
+
+    @property
+    def last(self) -> Refusal | None:
+        """Return why the incident would be handed over here: what keeps a rung from being planned and is not skipped."""
+        refusal = self.planned if isinstance(self.planned, Refusal) and self.barred is None else None
+        return refusal if refusal is not None and refusal.reason not in SKIPS else None
 
     @property
     def tried(self) -> Plan | None:

@@ -8,7 +8,7 @@ from stopgap.errors import StoreError
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind as K, Incident
 from stopgap.moves import Circumstances, Start
-from stopgap.outlook import because, outlook
+from stopgap.outlook import Outlook, because, outlook
 from stopgap.petition import asks_for_approval
 from stopgap.plan import Plan, question, words
 from stopgap.planner import Planner
@@ -32,12 +32,17 @@ class Shadow:
     async def plan(self, state: Incident, rule: Rule, move: Start, at: Circumstances) -> None:
         """Journal what would be done. Raises StoreError."""
         ladder, chosen = [], None
-        for rung in range(move.rung, len(rule.ladder)):
-            told, planned = await self._rung(state, rule, rung)
-            ladder.append(told)
-            if chosen is None and planned is not None:
-                chosen = rung, planned
         why = because(state, rule, at)
+        for rung in range(move.rung, len(rule.ladder)):
+            seen = await outlook(self._planner, self._asker, state, rule, rung)
+            ladder.append(_told(seen, rule))
+            if chosen is None and seen.tried is not None:
+                chosen = rung, seen.tried
+            if chosen is None and seen.last is not None:
+                said = f"{seen.last.reason}: {seen.last.text}"
+                event = self._event(ladder, rung=rung, because=why, refusal=said)
+                await self._recorder.append(state, event)
+                return
         if chosen is None:
             await self._recorder.append(state, self._event(ladder, rung=move.rung, because=why))
             return
@@ -66,20 +71,20 @@ class Shadow:
             return Refusal(Reason.STORE_UNAVAILABLE, str(error))
         return check(request, ledger, self._clock.now())
 
-    async def _rung(self, state: Incident, rule: Rule, rung: int) -> tuple[dict[str, Any], Plan | None]:
-        """Say what one rung would do, and return its plan if it would be tried."""
-        seen = await outlook(self._planner, self._asker, state, rule, rung)
-        told: dict[str, Any] = {"rung": rung, "name": seen.spec.name}
-        if isinstance(seen.planned, Plan):
-            told["steps"] = [words(step) for step in seen.planned.steps]
-            told["verify"] = [question(probe) for probe in seen.planned.verify]
-        if seen.findings:
-            told["only_if"] = [f"{found.verdict}: {found.why}" for found in seen.findings]
-        if asks_for_approval(rule, rung, rule.mode):
-            told["approval"] = "a person must approve"
-        if seen.refusal is not None:
-            told["skipped"] = f"{seen.refusal.reason}: {seen.refusal.text}"
-        return told, seen.tried
-
     def _event(self, ladder: list[dict[str, Any]], **detail: Any) -> Event:
         return self._recorder.event(K.SHADOW_PLANNED, **detail, ladder=ladder)
+
+
+def _told(seen: Outlook, rule: Rule) -> dict[str, Any]:
+    """Say what one rung would do."""
+    told: dict[str, Any] = {"rung": seen.rung, "name": seen.spec.name}
+    if isinstance(seen.planned, Plan):
+        told["steps"] = [words(step) for step in seen.planned.steps]
+        told["verify"] = [question(probe) for probe in seen.planned.verify]
+    if seen.findings:
+        told["only_if"] = [f"{found.verdict}: {found.why}" for found in seen.findings]
+    if asks_for_approval(rule, seen.rung, rule.mode):
+        told["approval"] = "a person must approve"
+    if seen.refusal is not None:
+        told["skipped"] = f"{seen.refusal.reason}: {seen.refusal.text}"
+    return told
