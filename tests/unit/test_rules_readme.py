@@ -77,7 +77,6 @@ def test_the_examples_load(tmp_path):
     loaded = load(tmp_path, build_catalog(bare_context()), environ=surroundings)
     (rule,) = loaded.rules
     assert rule.id == "shop/hotel"
-    assert rule.vars == {"unit": "shop.service"}
     first, second = rule.ladder
     assert [probe.probe for probe in first.only_if] == ["tcp"]
     assert second.once
