@@ -65,6 +65,7 @@ _ENDS = {
     K.RUNG_SKIPPED: Fate.LAPSED,
     K.REVERT_STARTED: Fate.LAPSED,
     K.HANDED_OVER: Fate.LAPSED,
+    K.RESOLVED: Fate.LAPSED,
     K.CLOSED: Fate.LAPSED,
 }
 """The first of these after a request says what became of it."""

@@ -130,6 +130,12 @@ def _approval_expired(state: Incident, _: Event) -> Incident:
     return changed(state, approval=None)
 
 
+def _resolved(state: Incident, _: Event) -> Incident:
+    """Drop a request that nobody can answer any more: its time must not run while its alerts are over."""
+    asked = state.approval
+    return changed(state, approval=None if asked is not None and asked.answer is Answer.PENDING else asked)
+
+
 def _instant(text: str | None, otherwise: datetime) -> datetime:
     return datetime.fromisoformat(text) if text else otherwise
 
@@ -331,6 +337,7 @@ REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
     K.APPROVED: _answered(Answer.APPROVED),
     K.APPROVAL_DENIED: _answered(Answer.DENIED),
     K.APPROVAL_EXPIRED: _approval_expired,
+    K.RESOLVED: _resolved,
     K.BRAKE_RELEASED: _brake_released,
     K.STEP_STARTED: _step_started,
     K.STEP_SUCCEEDED: _step(StepStatus.SUCCEEDED),

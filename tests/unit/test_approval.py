@@ -13,6 +13,7 @@ from stopgap.approval import Fate, pending, requested, unanswerable
 from stopgap.incident import Event, EventKind as K, Incident, Outcome, Phase
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NoSuchIncident, NotPossible, Orders
+from stopgap.probe import Verdict
 from stopgap.rule import Mode, RungSpec
 
 GLOBAL = Brake(BrakeScope.GLOBAL, "", "ann", "wait", START)
@@ -267,3 +268,23 @@ def test_what_is_no_request_is_none():
 
 def test_nothing_waits_in_an_incident_that_was_never_asked_about():
     assert pending(Incident("INC-1")) is None
+
+
+@virtually
+async def test_a_request_whose_alerts_ended_and_came_back_while_something_is_held_is_made_anew():
+    page = RungSpec("page", do=(step(name="page"),), go_on=True)
+    world = await asking(ladder=(page, ASKING))
+    first = pending(world.incident)
+    await world.resolve()
+    world.say.verdicts["cause"] = Verdict.UNHEALTHY
+    await world.passes(minutes=11)
+    timeline = world.journal.timelines[world.incident.id]
+    assert requested(timeline, first.request, world.clock.now()).fate is Fate.LAPSED
+    await world.fire()
+    await world.settle()
+    second = pending(world.incident)
+    assert second.request > first.request
+    assert second.until > world.clock.now()
+    await world.orders.approve(world.incident.id, "ann")
+    await world.settle()
+    assert world.incident.held == (0, 1)

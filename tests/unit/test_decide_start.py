@@ -62,15 +62,25 @@ def test_an_answer_without_a_request_changes_nothing():
     assert changed(before.state, seq=2) == before.say(K.APPROVED, by="ann").state
 
 
-def test_a_waiting_request_ends_with_its_alerts_and_is_found_again_when_they_return():
+def test_a_waiting_request_ends_with_its_alerts_and_is_made_anew_when_they_return():
     assert only(asking().over().next())[1] == {"outcome": Outcome.SELF_RESOLVED}
     held = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
     until = (START + timedelta(minutes=15)).isoformat()
     held.say(K.APPROVAL_REQUESTED, rung=1, until=until, reason="mode_approve").over().does()
     assert held.state.phase is Phase.RECOVERING
     assert held.state.reason == ""
-    assert held.fires().state.phase is Phase.WAITING
-    assert held.state.reason == Reason.APPROVAL_PENDING
+    held.later(minutes=20).fires()
+    assert held.state.phase is Phase.WAITING
+    assert held.state.reason == ""
+    assert held.next() == Start(1, Mode.AUTO)
+
+
+def test_a_yes_that_was_given_before_the_alerts_ended_still_counts_when_they_return():
+    held = Timeline(rule(keeps(), rung())).opens().begins().step(K.STEP_FAILED).does().does()
+    until = (START + timedelta(minutes=15)).isoformat()
+    held.say(K.APPROVAL_REQUESTED, rung=1, until=until).say(K.APPROVED, by="ann").over().does()
+    assert held.state.phase is Phase.RECOVERING
+    assert held.fires().state.approval.answer is Answer.APPROVED
 
 
 def test_a_brake_does_not_keep_a_request_from_expiring_but_an_approved_rung_from_starting():
