@@ -109,11 +109,15 @@ def all_over(state: Incident) -> tuple[Alert, ...]:
 
 
 def ambiguous(ended: Mapping[str, Ended], state: Incident) -> bool:
-    """Tell whether all that fires bears the start of an episode that we know to be over: a stale message, perhaps."""
-    firing = [(fingerprint, alert) for fingerprint, alert in state.alerts.items() if alert.firing]
+    """Tell whether all that fires began before we heard of its end: a stale message, perhaps.
+
+    Mostly it bears the very start of that episode; members of a cluster may differ in the start, and so may clocks.
+    """
+    firing = [(ended.get(fingerprint), alert) for fingerprint, alert in state.alerts.items() if alert.firing]
     return bool(firing) and all(
-        fingerprint in ended and ended[fingerprint].starts_at == alert.starts_at
-        for fingerprint, alert in firing
+        known is not None
+        and (known.starts_at == alert.starts_at or _instant(alert.starts_at) <= known.heard_at)
+        for known, alert in firing
     )
 
 

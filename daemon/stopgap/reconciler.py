@@ -1,7 +1,7 @@
 """Reconciler: asks all Alertmanagers what they know, and lets the engine believe what that proves.
 
-It also holds back what rests on an old claim: incidents that a restart found waiting, and alerts that fire again with the start of
-an episode that was resolved. They act once a survey, a second notification or Prometheus confirms them.
+It also holds back what rests on an old claim: incidents that a restart found waiting, and alerts that fire again and began before
+their end was heard of. They act once a survey, a second notification or Prometheus confirms them.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class Reconciler:
     # --- what is heard otherwise ---
 
     def observe(self, line: Line, state: Incident) -> None:
-        """Remember which episodes are over, and doubt an alert that fires again with the same start; an observer of the engine."""
+        """Remember which episodes are over, and doubt an alert that began before its end; an observer of the engine."""
         if line.incident == CONTROL:
             return
         event = line.event
@@ -126,9 +126,7 @@ class Reconciler:
             self._remember(event.detail["fingerprint"], state, event.at)
         elif event.kind in (K.OPENED, K.ALERT_JOINED, K.REFIRED) and "by" not in event.detail:
             if ambiguous(self._ended, state):
-                self._doubts[state.id] = (
-                    "it fires with the start of an episode that is over: perhaps an old message"
-                )
+                self._doubts[state.id] = "it began before its end was heard of: perhaps an old message"
         elif event.kind is K.CLOSED:
             self._doubts.pop(state.id, None)
 

@@ -321,6 +321,15 @@ async def test_a_stale_firing_of_an_episode_that_is_over_is_not_acted_upon():
 
 
 @virtually
+async def test_an_older_start_than_the_one_that_is_over_is_as_stale():
+    there = await town()
+    await _closed(there)
+    await there.world.fire(replace(alert(), starts_at=START - timedelta(minutes=5)))
+    await there.world.settle()
+    assert there.world.incident.reason == "reconciling"
+
+
+@virtually
 async def test_an_alert_that_fires_again_for_real_is_confirmed_by_the_next_survey():
     there = await town()
     await _closed(there)
