@@ -153,8 +153,8 @@ class App:
                 await self._note(K.RELOAD_FAILED, problems=problems[:20], count=len(problems))
                 return Reloaded(len(self.engine.rulebook.rules), problems)
             try:
-                await self.engine.use(loaded.rulebook)
                 await self.headroom.use(few(loaded.rules))
+                await self.engine.use(loaded.rulebook)  # the swap comes last: nothing after it can fail
             except StoreError:
                 self.metrics.load_failed()
                 raise
