@@ -27,6 +27,7 @@ Told = dict[str, Any]
 HOST = "127.0.0.1"
 RECEIVER = "stopgap"
 QUICK = aiohttp.ClientTimeout(total=10)
+PATIENCE = 45.0  # seconds, on a machine that does much else
 
 ALERTS = """
 groups:
@@ -237,7 +238,9 @@ class Street:
         (told,) = await self.incidents(thing)
         return told
 
-    async def reaches(self, thing: str, phase: str, reason: str | None = None, within: float = 20) -> Told:
+    async def reaches(
+        self, thing: str, phase: str, reason: str | None = None, within: float = PATIENCE
+    ) -> Told:
         """Wait until the newest incident of a thing is in a phase (for a reason), and return it."""
         found: list[Told] = []
 
@@ -333,7 +336,7 @@ async def call(method: str, url: str, body: object = None) -> Any:
 
 
 async def comes(
-    what: str, true: Callable[[], Awaitable[object]], tell: Callable[[], str] = str, within: float = 20
+    what: str, true: Callable[[], Awaitable[object]], tell: Callable[[], str] = str, within: float = PATIENCE
 ) -> None:
     """Wait until something is true."""
     end = time.monotonic() + within

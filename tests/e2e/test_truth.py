@@ -19,7 +19,7 @@ WEBHOOK = [None]
 async def streets(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Street, Street]]:
     """One with a single Alertmanager, one with a pair; set up at the same time, because most of that is waiting."""
     single = street(tmp_path_factory.mktemp("single"))
-    paired = street(tmp_path_factory.mktemp("paired"), alertmanagers=2, resend_delay="5s")
+    paired = street(tmp_path_factory.mktemp("paired"), alertmanagers=2, resend_delay="10s")
     async with AsyncExitStack() as stack:
         one, two = await asyncio.gather(*map(stack.enter_async_context, (single, paired)))
         yield one, two
@@ -151,14 +151,14 @@ async def test_one_of_a_pair_stands_still_and_its_late_and_doubled_messages_star
     await _again(pair)
     assert len(await pair.incidents("door")) == 1
     pair.mends("door")
-    was_taken_back(pair, await pair.reaches("door", "closed", within=30))
+    was_taken_back(pair, await pair.reaches("door", "closed"))
     assert "resolved" in pair.sent("door", 1 - first)
 
     before = len(pair.sent("door", first))
     frozen.process.send_signal(signal.SIGCONT)
 
     async def is_late() -> bool:
-        return pair.sent("door", first)[before:] == ["firing"]
+        return "firing" in pair.sent("door", first)[before:]
 
     await comes("late message", is_late)
     (listed,) = await pair.listed("door", frozen)
@@ -168,9 +168,10 @@ async def test_one_of_a_pair_stands_still_and_its_late_and_doubled_messages_star
     assert pair.effects("door") == ["on", "off"]
     acted_upon, *others = await pair.incidents("door")
     was_taken_back(pair, acted_upon)
-    for told in others:  # seen, doubted, and never acted upon
+    assert others, "it is seen"
+    for told in others:  # and doubted, and never acted upon
         assert "rung_started" not in events(told)
-        assert told["phase"] == "closed" or told["reason"] == "reconciling"
+        assert {line["reason"] for line in told["timeline"] if line["event"] == "refused"} <= {"reconciling"}
 
 
 async def _settled(pair: Street) -> bool:
