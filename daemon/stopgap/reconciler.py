@@ -19,7 +19,7 @@ from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K, Incident, Phase
 from stopgap.journal import CONTROL, Line
 from stopgap.probe import Verdict
-from stopgap.reconcile import Beliefs, Conclusion, Ended, all_over, ambiguous
+from stopgap.reconcile import Beliefs, Ended, all_over, ambiguous
 from stopgap.survey import Survey, Surveyor, receiver_name
 
 log = structlog.get_logger(__name__)
@@ -90,10 +90,8 @@ class Reconciler:
         """Doubt all that waits since before the start, and begin to ask."""
         if self._surveyor or self._confirm is not None:
             for state in self._ward.incidents.values():
-                if state.phase in (Phase.OPEN, Phase.WAITING) and state.firing:
-                    self._doubts[state.id] = (
-                        "it waited since before the restart: its alerts are asked about first"
-                    )
+                if state.applying and state.firing and state.phase is not Phase.RECOVERING:
+                    self._doubts[state.id] = "it began before the restart: its alerts are asked about first"
         self._task = asyncio.create_task(self._go(), name="reconciler")
 
     async def stop(self) -> None:
@@ -127,6 +125,8 @@ class Reconciler:
         elif event.kind in (K.OPENED, K.ALERT_JOINED, K.REFIRED) and "by" not in event.detail:
             if ambiguous(self._ended, state):
                 self._doubts[state.id] = "it began before its end was heard of: perhaps an old message"
+            else:
+                self._believe((state.id,))
         elif event.kind is K.CLOSED:
             self._doubts.pop(state.id, None)
 
@@ -186,23 +186,28 @@ class Reconciler:
             taken = await self._ward.receive((*found.firing, *found.over), by=POLLED, careful=self._careful)
             if taken.news:
                 log.info("reconciled", changed=taken.news, over=len(found.over))
-        if survey.complete:
+        if survey.settled and ours:
             self._careful = ""
-        self._see_silences(found)
+        self._see_silences(found.silenced, survey)
         self._believe(
             name for name in self._doubts if self._fires(self._ward.incidents.get(name), found.present)
         )
 
-    def _see_silences(self, found: Conclusion) -> None:
-        before, self._silenced = self._silenced, found.silenced
-        if before != found.silenced:
-            changed = before ^ found.silenced
+    def _see_silences(self, silenced: frozenset[str], survey: Survey) -> None:
+        """Note what is silenced; an Alertmanager that is away, or has just started, lifts no silence."""
+        before, after = self._silenced, silenced
+        if not survey.settled:
+            after |= {one for one in before if one not in survey.alerts}
+        self._silenced = after
+        if before != after:
+            changed = before ^ after
             touched = [s.id for s in self._ward.incidents.values() if self._fires(s, changed)]
             self._ward.reconsider(touched)
 
     async def _ask_prometheus(self, confirm: Confirm) -> None:
         doubted = [self._ward.incidents[name] for name in self._doubts if name in self._ward.incidents]
-        verdicts = await asyncio.gather(*map(confirm, doubted))
+        answers = await asyncio.gather(*map(confirm, doubted), return_exceptions=True)
+        verdicts = [one if isinstance(one, Verdict) else Verdict.UNKNOWN for one in answers]
         told = list(zip(doubted, verdicts, strict=True))
         self._believe([state.id for state, verdict in told if verdict is Verdict.UNHEALTHY])
         if not self._surveyor:  # Prometheus alone decides

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 from tests.virtual import virtually
-from tests.world import START, World, alert, rule, step
+from tests.world import MOCK, START, World, alert, probe, rule, step
 
 from stopgap.alert import Alert
 from stopgap.errors import StoreError
@@ -195,7 +195,7 @@ async def test_what_a_notification_left_out_is_asked_for_at_once():
     there.reconciler.heard("another", 3)
     await there.world.passes(seconds=1)
     assert there.reconciler.receiver == "stopgap (eu)"
-    assert there.world.incident.phase is Phase.MITIGATED
+    assert there.world.incident.firing
 
 
 # --- what a restart finds ---
@@ -585,3 +585,92 @@ async def test_a_note_is_a_line_and_changes_nothing():
     await world.orders.note(world.incident.id, "ann", "the vendor was called")
     assert details(world, K.NOTE_ADDED) == [{"by": "ann", "text": "the vendor was called"}]
     assert replace(world.incident, seq=before.seq) == before
+
+
+# --- what a review found ---
+
+
+@pytest.mark.parametrize("flaw", ["complete", "settled"])
+@virtually
+async def test_an_alertmanager_that_is_away_or_has_just_started_lifts_no_silence(flaw):
+    there = await town()
+    there.alertmanagers.show(alert(), state=State.SUPPRESSED, silenced_by=("s1",))
+    await there.world.passes(seconds=1)
+    await there.world.fire()
+    await there.world.passes(seconds=31)
+    assert there.world.incident.reason == "silenced"
+    setattr(there.alertmanagers, flaw, False)
+    there.alertmanagers.alerts.clear()
+    await there.world.passes(minutes=10)
+    assert not there.world.incident.rungs
+    there.alertmanagers.show(alert())
+    await there.world.passes(seconds=31)
+    assert there.world.incident.rungs
+
+
+@pytest.mark.parametrize("flaw", [{"receiver": None}, {"settled": False}])
+@virtually
+async def test_a_first_survey_that_proves_nothing_does_not_end_the_care_of_a_first_start(flaw):
+    there = await town(**flaw)
+    await there.world.passes(seconds=1)
+    there.reconciler.heard("stopgap", 0)
+    there.alertmanagers.show(alert())
+    await there.world.passes(seconds=31)
+    assert there.world.incident.mode == "shadow"
+
+
+@virtually
+async def test_no_further_rung_is_begun_on_a_claim_of_before_the_restart():
+    failing = RungSpec("first", do=(step(name="one"),), verify=(probe("first"),))
+    there = await town(rule(ladder=(failing, MOCK)))
+    there.world.say.verdicts["first"] = Verdict.UNHEALTHY
+    await there.world.fire()
+    await there.world.passes(seconds=10)
+    there.alertmanagers.complete = False
+    await there.restarts(seconds=1)
+    await there.world.passes(minutes=5)
+    assert there.world.incident.reason == "reconciling"
+    there.alertmanagers.complete = True
+    there.alertmanagers.show(alert())
+    await there.world.passes(minutes=1)
+    assert there.world.incident.phase is Phase.MITIGATED
+
+
+@virtually
+async def test_one_question_that_raises_keeps_no_other_in_doubt():
+    other = RungSpec("other", do=(step(name="other"),))
+    there = await town(
+        rule(),
+        rule("slow", match='alertname="Slow"', target="db", ladder=(other,)),
+        prometheus=Prometheus(Verdict.UNHEALTHY),
+        configured=False,
+    )
+    await there.world.engine.brake(_brake())
+    await there.world.fire(alert(), alert("Slow"))
+    await there.world.settle()
+    await there.world.engine.journal.release(_brake().scope, "", "ann", there.world.clock.now())
+    confirm = there.prometheus.confirm
+
+    async def faulty(state):
+        if state.target == "db":
+            raise RuntimeError("a fault")
+        return await confirm(state)
+
+    there.prometheus.confirm = faulty
+    await there.restarts(minutes=1)
+    await there.world.passes(seconds=31)
+    reasons = {state.target: state.reason for state in there.world.engine.incidents.values()}
+    assert reasons == {"app": "", "db": "reconciling"}
+
+
+@virtually
+async def test_a_new_alert_that_joins_ends_the_doubt():
+    there = await town(configured=False)
+    await _closed(there)
+    await there.world.fire()
+    await there.world.settle()
+    assert there.world.incident.reason == "reconciling"
+    later = there.world.clock.now()
+    await there.world.fire(replace(alert(host="b"), starts_at=later))
+    await there.world.settle()
+    assert there.world.incident.phase is Phase.MITIGATED
