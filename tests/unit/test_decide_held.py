@@ -473,3 +473,11 @@ def test_a_restart_that_did_not_help_and_stayed_counts_as_self_resolved():
     timeline = Timeline(rule(keeps(), rung())).opens().begins(resources=[], reverts=[False])
     timeline.step(K.STEP_FAILED).does().does()
     assert only(timeline.over().next()) == (K.CLOSED, {"outcome": Outcome.SELF_RESOLVED})
+
+
+def test_a_second_darkness_is_told_like_the_first():
+    timeline = incident(Phase.RECOVERING).asked("unknown").later(minutes=10)
+    assert only(timeline.next())[0] is K.PROBE_UNKNOWN
+    timeline.does().answers("recovered/0", "unhealthy").later(minutes=30).answers("recovered/0", "unknown")
+    assert not timeline.state.unproven
+    assert only(timeline.later(minutes=10).next())[0] is K.PROBE_UNKNOWN
