@@ -124,8 +124,7 @@ class Account:
     @property
     def unexplained(self) -> bool:
         """Tell whether it should start a rung, does not, and has not said why."""
-        asks = self.request is not None and not self.request.by
-        excused = self.handed_over or self.shadow or asks
+        excused = self.handed_over or self.shadow
         return self.between and self.firing and self.silent and not excused
 
     def lease_end(self, max_hold: timedelta) -> datetime | None:
@@ -235,6 +234,10 @@ class Account:
         if self.request is not None:
             self.request.denied = True
 
+    def recovers(self, _: Event) -> None:
+        if self.request is not None and not (self.request.by or self.request.denied):
+            self.request = None  # nobody can answer it any more
+
     def is_kept(self, _: Event) -> None:
         self.kept = True
 
@@ -280,6 +283,7 @@ _READERS: dict[K, Callable[[Account, Event], None]] = {
     K.APPROVED: Account.is_approved,
     K.APPROVAL_DENIED: Account.is_denied,
     K.STEP_STARTED: Account.acts,
+    K.RESOLVED: Account.recovers,
     K.KEPT: Account.is_kept,
     K.CLOSED: Account.closes,
 }

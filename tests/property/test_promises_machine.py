@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, Phase as Stage, seed, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -274,13 +275,18 @@ class Promises(RuleBasedStateMachine):
         self.lets(self.world.believes)
 
     @precondition(lambda self: self.people.waiting())
-    @rule(number=which, drifts=yes)
-    def approves(self, number, drifts):
+    @rule(number=which, drifts=yes, held_up=seldom)
+    def approves(self, number, drifts, held_up):
         waiting = self.people.waiting()
         name = waiting[number % len(waiting)]
+        target = self.world.states[name].target
         if drifts:
             self.lets(lambda: self.world.drifts_under(name))
+        if held_up:
+            self.lets(lambda: self.people.brake(BrakeScope.TARGET, target, timedelta(minutes=20)))
         self.lets(lambda: name in self.world.states and self.people.answer(name, yes=True))
+        if held_up:
+            self.lets(lambda: self.world.passes(timedelta(minutes=21)))
 
     @precondition(lambda self: self.people.waiting())
     @rule(number=which)
@@ -372,6 +378,8 @@ def soaks(wanted: int, number: int) -> list[str]:
     return broken
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.no_cover  # measuring lines would cost three times the time, and every branch has a test of its own
 def test_the_ten_promises_hold_whatever_happens():
     DONE.clear()
     if "SEED" in os.environ:
