@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.world import START, World, alert, probe, rule, step
 
-from stopgap.engine import Terms
 from stopgap.errors import PermanentError
 from stopgap.incident import Event, EventKind as K
 from stopgap.journal import Append
@@ -14,6 +13,7 @@ from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Verdict
 from stopgap.report import Story
 from stopgap.rule import Escalation, Limits, Mode, Rule, RungSpec
+from stopgap.terms import Terms
 from stopgap.transitions import fold
 
 TEN = timedelta(minutes=10)
