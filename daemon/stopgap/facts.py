@@ -245,9 +245,7 @@ def _probed(state: Incident, event: Event) -> Incident:
     found = key.startswith("recheck/") and well
     causes = [p.verdict for k, p in probes.items() if k.startswith("recovered/")]
     known = bool(causes) and "unknown" not in causes  # the next darkness is told anew
-    return changed(
-        state, probes=probes, lost=state.lost and not found, unproven=state.unproven and not known
-    )
+    return changed(state, probes=probes, lost=state.lost and not found, unproven=state.unproven and not known)
 
 
 def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:
