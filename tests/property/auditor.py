@@ -198,6 +198,8 @@ class Auditor:
         rule, now = self.rule(account), self.clock()
         assert not account.firing, f"6: {account.id} is taken back, and fires"
         assert account.flaps < 3, f"6: {account.id} is taken back by itself, in its third flap"
+        kept = [n for n in event.detail["rungs"] if rule.ladder[n].on_resolve == "keep"]
+        assert not kept, f"6: {account.id} takes rungs {kept} back, which stay"
         hold = rule.limits.hold * 2**account.flaps
         answers = self.answers[account.id]
         kinds = {fingerprint.partition("/")[0] for fingerprint in account.alerts}

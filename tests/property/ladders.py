@@ -68,7 +68,7 @@ def _a_rule(
         matchers=parse_matchers(f'alertname="{alertname}"'),
         mode=mode,
         target=chance.choice([None, None, None, "t0"]),
-        recovered=tuple(_a_probe(f"cause{i}") for i in range(chance.choice([0, 1, 1, 1, 2]))),
+        recovered=tuple(_a_probe(f"cause{i}") for i in range(chance.choice([0, 1, 1, 2, 2]))),
         ladder=rungs,
         limits=_limits(chance, everywhere),
         yield_to=yields,
