@@ -58,7 +58,10 @@ def decide(state: Incident, rule: Rule, at: Circumstances) -> Move:
     if isinstance(lease, Record):
         return lease
     move = _stuck(case) if state.stuck else _BY_PHASE[state.phase](case)
-    return soonest(move.until, lease.until) if isinstance(move, Wait) else move
+    if not isinstance(move, Wait):
+        return move
+    released_at = at.brake.until if at.brake is not None and state.reason == Reason.BRAKE else None
+    return soonest(move.until, lease.until, released_at)
 
 
 def _stuck(case: Case) -> Move:

@@ -178,7 +178,9 @@ class Starter:
             return None
         return await self._commit(attempt, answers, seen)
 
-    async def _commit(self, attempt: Attempt, answers: tuple[Event, ...], seen: Undo | Event) -> Begun | None:
+    async def _commit(
+        self, attempt: Attempt, answers: tuple[Event, ...], seen: Undo | Event
+    ) -> Begun | Record | None:
         """Commit permit, rung, intent and undo in one, if it would still be decided so; alerts that join do not matter."""
         for _ in range(ATTEMPTS):
             now = self._still(attempt)
@@ -193,8 +195,7 @@ class Starter:
                 undo = {str(attempt.act.ref): seen.before}
                 answer = await self._recorder.put(state, *events, request=request, undo=undo)
             if isinstance(answer, Refusal):
-                await self._recorder.refuse(state, answer)
-                return None
+                return await self._refused(state, answer)
             if not isinstance(answer, Conflict):
                 return Begun(attempt.act, seen) if isinstance(seen, Undo) else None
         return None

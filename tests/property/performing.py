@@ -116,6 +116,9 @@ class Performing:
         self._world.append(Append(flight.state.id, (event,)))
 
     def _refuse(self, state: Incident, refusal: Refusal) -> None:
+        if refusal.reason is Reason.PROTECTED_TARGET:
+            self._append(state, self._event(K.HANDED_OVER, reason=refusal.reason, text=refusal.text))
+            return
         self._world.refused[state.id] = replace(refusal, until=refusal.until or self._world.now + AGAIN)
         if state.reason != refusal.reason:
             self._append(state, self._event(K.REFUSED, reason=refusal.reason, text=refusal.text))
@@ -157,8 +160,6 @@ class Performing:
         if refusal is None:
             self._world.refused.pop(state.id, None)
             self._world.flights[state.id] = Starting(state, rule, move, at, plan, request)
-        elif refusal.reason is Reason.PROTECTED_TARGET:
-            self._append(state, self._event(K.HANDED_OVER, reason=refusal.reason, text=refusal.text))
         else:
             if refusal.reason in BUDGETS and ledger.starting_global:
                 refusal = replace(refusal, until=self._world.now + timedelta(seconds=5))

@@ -1,5 +1,6 @@
 """What an incident does next with what it holds: DESIGN 5.2 rows 5 to 7, brake, leases and outcomes, as tables."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -481,3 +482,11 @@ def test_a_second_darkness_is_told_like_the_first():
     timeline.does().answers("recovered/0", "unhealthy").later(minutes=30).answers("recovered/0", "unknown")
     assert not timeline.state.unproven
     assert only(timeline.later(minutes=10).next())[0] is K.PROBE_UNKNOWN
+
+
+def test_that_a_brake_is_over_is_said_when_it_is_over_whatever_is_waited_for_by_then():
+    brake = replace(BRAKE, until=START + timedelta(minutes=7))
+    timeline = incident(Phase.RECOVERING).asked().later(minutes=5).asked().does(brake=brake)
+    timeline.later(minutes=1).answers("recovered/0", "unhealthy").later(seconds=40)
+    assert timeline.next(brake=brake) == Wait(START + timedelta(minutes=7))
+    assert only(timeline.later(seconds=40).next()) == (K.BRAKE_RELEASED, {})

@@ -321,3 +321,25 @@ async def test_a_silence_that_comes_while_preconditions_are_asked_stops_the_star
     world.engine.reconsider(list(world.engine.incidents))
     await world.passes(minutes=1)
     assert not world.switch.log
+
+
+@virtually
+async def test_a_target_that_a_reload_protects_while_a_rung_is_prepared_is_handed_over():
+    made = per_host(limits=GENEROUS)
+    (rung,) = made.ladder
+    careful = replace(made, ladder=(replace(rung, only_if=(probe("fit"),)),))
+    world = await World((careful,)).start()
+    answer = world.say.ask
+
+    async def slowly(*asked):
+        await asyncio.sleep(1)
+        return await answer(*asked)
+
+    world.say.ask = slowly
+    await world.fire(*hosts(1))
+    await world.settle()
+    protected = replace(careful, limits=replace(GENEROUS, protected=("api/*",)), version="v2")
+    await world.engine.use(book(protected))
+    await world.passes(seconds=5)
+    assert (world.incident.handed_over, world.incident.reason) == (True, "protected_target")
+    assert "refused" not in world.words
