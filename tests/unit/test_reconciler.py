@@ -674,3 +674,13 @@ async def test_a_new_alert_that_joins_ends_the_doubt():
     await there.world.fire(replace(alert(host="b"), starts_at=later))
     await there.world.settle()
     assert there.world.incident.phase is Phase.MITIGATED
+
+
+@virtually
+async def test_what_is_recovering_at_a_restart_is_not_doubted():
+    there = await town()
+    await there.world.fire()
+    await there.world.settle()
+    await there.world.resolve()
+    await there.restarts(seconds=1)
+    assert there.reconciler.doubt(there.world.incident.id) == ""
