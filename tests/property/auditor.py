@@ -193,6 +193,10 @@ class Auditor:
     def revert_started(self, account: Account, event: Event) -> None:
         self._check_actor(account)
         self._check_brake(account, person=event.detail["cause"] == Cause.PERSON)
+        if event.detail["cause"] == Cause.PERSON:  # who has looked, and says: once more
+            for key in [*self.keys]:
+                if key.startswith(f"{account.id}/") and ("/revert/" in key or "/reactivate/" in key):
+                    del self.keys[key]
         if event.detail["cause"] != Cause.RECOVERED:
             return
         rule, now = self.rule(account), self.clock()

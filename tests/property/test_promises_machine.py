@@ -56,6 +56,8 @@ def soaks(wanted: int, number: int) -> list[str]:
             broken.append(f"make soak SEED={number} shows: {type(error).__name__}: {error}")
             print(broken[-1], *getattr(error, "__notes__", ()), sep="\n", flush=True)
         number += 1
+        if number % 25 == 0:
+            print(f"{DONE['steps']} steps so far", flush=True)
     took = time.monotonic() - began
     print(
         f"{DONE['steps']} steps, {DONE['worlds']} worlds, {DONE['moves']} moves, {took:.0f} s, {len(broken)} violations"
