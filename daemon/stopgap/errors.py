@@ -22,12 +22,13 @@ class StopgapError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a file: where (1-based line and column), what, and the cure."""
+    """One thing wrong in a file: where (1-based line and column), its stable code (config/codes.py), what, and the cure."""
 
     path: str
     line: int
     column: int
     key: str
+    code: str
     text: str
     hint: str = ""
     warning: bool = False

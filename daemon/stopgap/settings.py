@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stopgap.config import read_vars
+from stopgap.config.codes import Wrong
 from stopgap.duration import Duration
 from stopgap.errors import ConfigError, Problem
 from stopgap.rule import Mode
@@ -221,9 +222,8 @@ class Settings(BaseSettings):
         for text in self.var:
             match = _VAR.fullmatch(text)
             if match is None:
-                problem = Problem(
-                    "--var", 1, 1, "", f"{text[:60]!r} is no var", "write NAME=VALUE or PACK/NAME=VALUE"
-                )
+                said, hint = f"{text[:60]!r} is no var", "write NAME=VALUE or PACK/NAME=VALUE"
+                problem = Problem("--var", 1, 1, "", Wrong.BAD_VAR, said, hint)
                 raise ConfigError((problem,))
             found[match["name"]] = match["value"]
         return found

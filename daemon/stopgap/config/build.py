@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from stopgap.action import Danger
 from stopgap.catalog import Catalog
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.entries import Entries, Surroundings, touches
 from stopgap.config.escalations import escalation_of, judge as judge_escalations
@@ -55,7 +56,7 @@ class _Collected:
         """Keep the text."""
         self.said.append(f"{'.'.join(map(str, path))}: {text}")
 
-    def warning(self, path: Path, text: str, hint: str = "") -> None:
+    def warning(self, path: Path, text: str, *_: object, **__: object) -> None:
         """Keep nothing."""
 
 
@@ -113,7 +114,8 @@ class Builder:
         tree, errors = compile_tree({key: each for key, each in self._document.items() if key not in _KEPT})
         for error in errors:
             self._wrong.add(error.path)
-            self._tell.error(error.path, error.text, error.cure, offset=error.offset)
+            code = Wrong.BAD_TEMPLATE
+            self._tell.error(error.path, error.text, error.cure, code=code, offset=error.offset)
         bound = {key: self._bind(inner, (key,)) for key, inner in tree.items()}
         return bound | {key: self._document[key] for key in _KEPT if key in self._document}
 
@@ -134,13 +136,10 @@ class Builder:
     def _unresolved(self, missing: Unresolved, at: Path) -> None:
         name = missing.reference.name
         if name in self._document.get("vars", {}):
-            self._tell.error(at, str(missing), f"change `{name}` in `vars`")
+            self._tell.error(at, str(missing), f"change `{name}` in `vars`", code=Wrong.BAD_VAR)
             return
-        self._tell.error(
-            at,
-            f"no var is called `{name}`",
-            did_you_mean(name, self._vars_known, f"add `{name}` to `vars` of pack.yaml"),
-        )
+        hint = did_you_mean(name, self._vars_known, f"add `{name}` to `vars` of pack.yaml")
+        self._tell.error(at, f"no var is called `{name}`", hint, code=Wrong.UNKNOWN_VAR)
 
     @property
     def _vars_known(self) -> Collection[str]:
@@ -156,10 +155,12 @@ class Builder:
                 offset = (
                     wrong.column if text in self._document["match"] else None
                 )  # else the file holds a template
-                self._tell.error(("match", i), wrong.text, wrong.cure, offset=offset)
+                code = Wrong.BAD_MATCHER
+                self._tell.error(("match", i), wrong.text, wrong.cure, code=code, offset=offset)
                 continue
             if not found:
-                self._tell.error(("match", i), "no matcher stands here", 'write one: alertname="…"')
+                hint = 'write one: alertname="…"'
+                self._tell.error(("match", i), "no matcher stands here", hint, code=Wrong.BAD_MATCHER)
             yield from found
 
     def _rung(self, keys: RungKeys, number: int, rule: RuleKeys) -> RungSpec:
@@ -203,7 +204,8 @@ class Builder:
         self._untimed(keys.recovered, ("recovered",))
         if keys.ladder and keys.ladder[-1].go_on:
             at = ("ladder", len(keys.ladder) - 1, "go_on")
-            self._tell.error(at, "nothing comes after it", "remove it, or add a rung below", at_key=True)
+            hint = "remove it, or add a rung below"
+            self._tell.error(at, "nothing comes after it", hint, code=Wrong.LAST_RUNG, at_key=True)
         judge(keys.guard, self._tell)
         if self._entries.reverting:
             self._lease(keys)
@@ -213,31 +215,36 @@ class Builder:
             self._timing(probe, (*at, "verify", i))
         if not rung.verify and any(self._acts(step) for step in rung.do):
             text = "nothing verifies what this rung does"
-            self._tell.warning(at, text, "add verify: [{…}] with a probe of its effect")
+            hint = "add verify: [{…}] with a probe of its effect"
+            self._tell.warning(at, text, hint, code=Odd.UNVERIFIED)
 
     def _untimed(self, probes: tuple[ProbeKeys, ...], at: Path) -> None:
         for i, probe in enumerate(probes):
             if "within" in probe.model_fields_set:
                 text = "`within` is for `verify` only"
-                self._tell.error((*at, i, "within"), text, "remove it", at_key=True)
+                place = (*at, i, "within")
+                self._tell.error(place, text, "remove it", code=Wrong.MISPLACED_KEY, at_key=True)
 
     def _timing(self, probe: ProbeKeys, at: Path) -> None:
         needed = self._after(probe) + probe.for_
         if needed > probe.within:
             asked, limit = print_duration(needed), print_duration(probe.within)
             hint = f"write within: {print_duration(needed * 2)} or so"
-            self._tell.error(at, f"after + for is {asked}, longer than within ({limit})", hint)
+            text = f"after + for is {asked}, longer than within ({limit})"
+            self._tell.error(at, text, hint, code=Wrong.TIMING)
 
     def _lease(self, keys: RuleKeys) -> None:
         """Warn of leases that end too early, or too late."""
         taken_back = any(rung.on_resolve is OnFailure.REVERT for rung in keys.ladder)
         if taken_back and not keys.recovered:
             text = "without `recovered`, it is taken back when its own alert is over, even if that is its own doing"
-            self._tell.warning(("name",), text, "add recovered: [{…}] with a probe of the cause")
+            hint = "add recovered: [{…}] with a probe of the cause"
+            self._tell.warning(("name",), text, hint, code=Odd.MASKED_RECOVERY)
         if keys.hold >= keys.max_hold:
             hold, max_hold = print_duration(keys.hold), print_duration(keys.max_hold)
             text = f"hold ({hold}) is not shorter than max_hold ({max_hold})"
-            self._tell.warning(("hold",), text, "the lease ends before anything can be taken back")
+            hint = "the lease ends before anything can be taken back"
+            self._tell.warning(("hold",), text, hint, code=Odd.SHORT_LEASE)
 
     def _acts(self, step: StepKeys) -> bool:
         return self._danger(step) is not Danger.NONE

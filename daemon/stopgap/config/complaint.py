@@ -6,8 +6,9 @@ from typing import Any, Protocol, get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import did_you_mean
-from stopgap.config.keys import LATER, Keys
+from stopgap.config.keys import Keys
 from stopgap.config.node import Path
 from stopgap.template import Template
 
@@ -20,12 +21,19 @@ class Teller(Protocol):
     """Who takes what is wrong at a path of a document: of the value, of its key, or `offset` characters into its text."""
 
     def error(
-        self, path: Path, text: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
+        self,
+        path: Path,
+        text: str,
+        hint: str = "",
+        *,
+        code: Wrong,
+        at_key: bool = False,
+        offset: int | None = None,
     ) -> None:
         """Take something that must be changed."""
         ...
 
-    def warning(self, path: Path, text: str, hint: str = "") -> None:
+    def warning(self, path: Path, text: str, hint: str = "", *, code: Odd) -> None:
         """Take something that should be thought about."""
         ...
 
@@ -48,13 +56,13 @@ def complain(
             continue
         told.add(path)
         if error["type"] == "extra_forbidden":
-            text, hint = unknown_key(str(path[-1]), _at(model, path[:-1]))
-            tell.error((*at, *path), text, hint, at_key=True)
+            code, text, hint = unknown_key(str(path[-1]), _at(model, path[:-1]))
+            tell.error((*at, *path), text, hint, code=code, at_key=True)
         elif error["type"] != "missing":
             text, hint = _said(error)
-            tell.error((*at, *path), text[:_LONGEST], hint)
+            tell.error((*at, *path), text[:_LONGEST], hint, code=_code(error))
         elif not any(_means(each, path) for each in extras):
-            tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it")
+            tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it", code=Wrong.MISSING_KEY)
 
 
 def _below(path: Path, others: Iterable[Path]) -> bool:
@@ -67,16 +75,13 @@ def _means(extra: Path, missing: Path) -> bool:
     return extra[:-1] == missing[:-1] and did_you_mean(str(extra[-1]), [str(missing[-1])]).startswith("did")
 
 
-def unknown_key(word: str, model: type[BaseModel] | None) -> tuple[str, str]:
+def unknown_key(word: str, model: type[BaseModel] | None) -> tuple[Wrong, str, str]:
     """Say what is wrong with a key that a model does not have."""
-    if model is not None and issubclass(model, Keys) and word in model.later:
-        return f"this version does not have `{word}` ({LATER[word]})", "remove it"
     if model is not None and issubclass(model, Keys) and word in model.elsewhere:
-        return f"`{word}` does not stand here", model.elsewhere[word]
+        return Wrong.MISPLACED_KEY, f"`{word}` does not stand here", model.elsewhere[word]
     known = [name for name, _ in _fields(model) if name not in {"action", "probe", "params", "pack"}]
-    return f"unknown key `{word[:60]}`", did_you_mean(
-        word, known, f"the keys here are {', '.join(known)}" if known else "remove it"
-    )
+    hint = did_you_mean(word, known, f"the keys here are {', '.join(known)}" if known else "remove it")
+    return Wrong.UNKNOWN_KEY, f"unknown key `{word[:60]}`", hint
 
 
 def _is_branch(step: str | int) -> bool:
@@ -105,6 +110,18 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for inner in get_args(annotation):
         yield from _models(inner)
+
+
+def _code(error: ErrorDetails) -> Wrong:
+    """Return the code of what pydantic finds."""
+    kind, found = error["type"], error["input"]
+    if isinstance(found, Template):
+        return Wrong.BAD_TEMPLATE
+    if isinstance(found, SecretStr) and kind in _NO_SECRETS:
+        return Wrong.MISPLACED_SECRET
+    if kind in {"enum", "literal_error"}:
+        return Wrong.UNKNOWN_WORD
+    return Wrong.WRONG_TYPE if kind in _SPOKEN and kind not in _SHAPELESS else Wrong.BAD_VALUE
 
 
 def _said(error: ErrorDetails) -> tuple[str, str]:
@@ -163,7 +180,8 @@ _SPOKEN: Mapping[str, _Speech] = {
     **dict.fromkeys(("float_type", "float_parsing"), _NUMBER),
     **dict.fromkeys(("bool_type", "bool_parsing"), _BOOL),
 }
-_NO_SECRETS = frozenset({*_SPOKEN} - {"string_pattern_mismatch", "too_short", "string_too_short"})
+_SHAPELESS = frozenset({"string_pattern_mismatch", "too_short", "string_too_short"})
+_NO_SECRETS = frozenset(_SPOKEN) - _SHAPELESS
 
 
 def _shown(found: Any) -> str:

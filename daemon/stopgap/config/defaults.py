@@ -6,6 +6,7 @@ A guard that is written as a table changes the keys that it names and leaves the
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from stopgap.config.codes import Wrong
 from stopgap.config.findings import Findings
 from stopgap.config.guards import SHORT_FORMS, GuardKeys, TermKeys
 from stopgap.config.node import Node, table
@@ -28,7 +29,7 @@ def layer_of(defaults: Node | None, findings: Findings) -> Layer:
     for key in beside:
         if key in inner:
             text = f"`{key}` stands inside and beside `guard`"
-            findings.error(defaults.keys[key], text, "keep one of the two")
+            findings.error(defaults.keys[key], text, "keep one of the two", code=Wrong.CONFLICTING_KEYS)
     marks = {**{key: defaults.keys[key] for key in beside}, **(guard.keys if guard is not None else {})}
     return {**made, "guard": table(defaults.mark, {**beside, **inner}, marks)}
 

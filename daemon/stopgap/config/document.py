@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stopgap.catalog import Catalog
+from stopgap.config.codes import Wrong
 from stopgap.config.complaint import unknown_key
 from stopgap.config.defaults import Layer, each, inherited
 from stopgap.config.findings import Findings, did_you_mean
-from stopgap.config.keys import LATER
 from stopgap.config.model import ProbeKeys, RungKeys, StepKeys
 from stopgap.config.node import Node, table, text
 
@@ -26,9 +26,8 @@ def document_of(
     """Return a rule's document, without vars and secrets; `pack` holds the keys name, match, severities and severity_names."""
     keys = rule.table
     if keys is None:
-        findings.error(
-            rule.mark, f"a rule is a table, and this is {rule.kind}", "write - name: … and match: … below it"
-        )
+        said = f"a rule is a table, and this is {rule.kind}"
+        findings.error(rule.mark, said, "write - name: … and match: … below it", code=Wrong.WRONG_TYPE)
         return None
     builder = _Entries(catalog, findings)
     made = inherited(builder.ladder(rule), defaults)
@@ -57,13 +56,14 @@ class _Entries:
         rest = {key: node for key, node in made.items() if key not in short}
         if "ladder" in made:
             for key in short:
-                self._findings.error(rule.keys[key], f"`{key}` beside `ladder`", "move it into a rung")
+                said = f"`{key}` beside `ladder`"
+                self._findings.error(rule.keys[key], said, "move it into a rung", code=Wrong.CONFLICTING_KEYS)
             rungs = made["ladder"]
             inner = [self.rung(rung) for rung in rungs.items] if rungs.items is not None else rungs.value
             return rest | {"ladder": Node(rungs.mark, inner, rungs.text)}
         if "do" not in made:
             hint = "add do: [{…}], or ladder: [] for a rule that only tells people"
-            self._findings.error(rule.mark, "`do` is missing", hint)
+            self._findings.error(rule.mark, "`do` is missing", hint, code=Wrong.MISSING_KEY)
             return rest | {"ladder": Node(rule.mark, [])}
         marks = {key: rule.keys[key] for key in short}
         named = short | ({"name": made["name"]} if "name" in made else {})
@@ -98,7 +98,8 @@ class _Entries:
             }
             params = table(params.mark, kept, params.keys)
         for key in {word, "params"} & set(node.table):
-            self._findings.error(node.keys[key], *unknown_key(key, ProbeKeys))
+            code, said, hint = unknown_key(key, ProbeKeys)
+            self._findings.error(node.keys[key], said, hint, code=code)
         beside = {key: each for key, each in node.table.items() if key != name and key not in kind.siblings}
         made = {**beside, word: text(node.keys[name], name), "params": params}
         return table(node.mark, made, {**node.keys, word: node.keys[name], "params": node.keys[name]})
@@ -113,9 +114,8 @@ class _Entries:
             made, marks = {scalar: inner}, {scalar: inner.mark}
         beside = {key: each for key, each in (node.table or {}).items() if key in siblings}
         for key in set(beside) & set(made or {}):
-            self._findings.error(
-                node.keys[key], f"`{key}` stands inside and beside `{name}`", "keep one of the two"
-            )
+            said = f"`{key}` stands inside and beside `{name}`"
+            self._findings.error(node.keys[key], said, "keep one of the two", code=Wrong.CONFLICTING_KEYS)
         if made is None:
             return inner
         return table(inner.mark, {**made, **beside}, {**marks, **{key: node.keys[key] for key in beside}})
@@ -128,15 +128,16 @@ class _Entries:
                 node.mark,
                 f"a {what} is a table, and this is {node.kind}",
                 f"write {{{next(iter(kinds), 'name')}: …}}",
+                code=Wrong.WRONG_TYPE,
             )
             return None
         names = [key for key in node.table if key in kinds]
         if len(names) == 1:
             return names[0]
         if names:
-            self._findings.error(
-                node.keys[names[1]], f"`{names[1]}` and `{names[0]}` in one {what}", f"make a {what} of each"
-            )
+            said = f"`{names[1]}` and `{names[0]}` in one {what}"
+            hint = f"make a {what} of each"
+            self._findings.error(node.keys[names[1]], said, hint, code=Wrong.CONFLICTING_KEYS)
             return None
         keys = {
             field.alias or name
@@ -144,15 +145,10 @@ class _Entries:
         }
         strange = next((key for key in node.table if key not in keys), None)
         if strange is None:
-            self._findings.error(node.mark, f"the {word} is missing", did_you_mean("", kinds))
-        elif strange in LATER:
-            self._findings.error(node.keys[strange], *unknown_key(strange, _Later))
+            hint = did_you_mean("", kinds)
+            self._findings.error(node.mark, f"the {word} is missing", hint, code=Wrong.MISSING_KEY)
         else:
-            self._findings.error(
-                node.keys[strange], f"no {word} is called `{strange[:60]}`", did_you_mean(strange, kinds)
-            )
+            code = Wrong.UNKNOWN_ACTION if word == "action" else Wrong.UNKNOWN_PROBE
+            said = f"no {word} is called `{strange[:60]}`"
+            self._findings.error(node.keys[strange], said, did_you_mean(strange, kinds), code=code)
         return None
-
-
-class _Later(RungKeys):
-    later = frozenset(LATER)

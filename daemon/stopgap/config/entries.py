@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from stopgap.action import Danger, Params
 from stopgap.catalog import Catalog
+from stopgap.config.codes import Wrong
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.findings import did_you_mean
 from stopgap.config.node import Path
@@ -69,7 +70,9 @@ class Entries:
             if name == "":
                 continue  # told when the document was made
             if name not in kinds:
-                self._tell.error((*path, word), f"no {word} is called `{name}`", did_you_mean(name, kinds))
+                code = Wrong.UNKNOWN_ACTION if word == "action" else Wrong.UNKNOWN_PROBE
+                text = f"no {word} is called `{name}`"
+                self._tell.error((*path, word), text, did_you_mean(name, kinds), code=code)
                 continue
             at = (*path, "params")
             self.references(inner, at, frozenset(RefKind))
@@ -88,16 +91,18 @@ class Entries:
             if reference.kind is RefKind.VARS:
                 continue  # told when it could not be bound
             if reference.kind not in allowed:
-                self._tell.error(at, f"{reference} cannot stand here", f"use {', '.join(allowed)} or vars")
+                text, hint = f"{reference} cannot stand here", f"use {', '.join(allowed)} or vars"
+                self._tell.error(at, text, hint, code=Wrong.BAD_TEMPLATE)
             elif reference.kind is RefKind.SECRETS and reference.name not in self._secrets:
                 hint = f"add it to `secrets` of pack.yaml: [{reference.name}]"
-                self._tell.error(at, f"no secret is called `{reference.name}`", hint)
+                text = f"no secret is called `{reference.name}`"
+                self._tell.error(at, text, hint, code=Wrong.UNKNOWN_SECRET)
 
     def contact(self, name: str, at: Path) -> None:
         """Tell of a contact that nobody defined."""
         if self._around is not None and name not in self._around.contacts:
             hint = did_you_mean(name, self._around.contacts, "add it to `contacts` of pack.yaml or site.yaml")
-            self._tell.error(at, f"no contact is called `{name}`", hint)
+            self._tell.error(at, f"no contact is called `{name}`", hint, code=Wrong.UNKNOWN_CONTACT)
 
     def _action(self, name: str, params: Params | None, path: Path, tree: Mapping[str, Any]) -> None:
         action = self._catalog.actions[name]
@@ -105,7 +110,8 @@ class Entries:
         asks = approval is not None and approval is not False and approval != "false"
         if action.danger is Danger.DESTRUCTIVE and not asks:
             hint = "add approval: 15m to its rung"
-            self._tell.error((*path, "action"), f"`{name}` is destructive and needs an approval", hint)
+            text = f"`{name}` is destructive and needs an approval"
+            self._tell.error((*path, "action"), text, hint, code=Wrong.UNAPPROVED)
         if path[-2] == "do" and (params is None or action.reverts(params)):
             self.reverting = True
 

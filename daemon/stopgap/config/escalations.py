@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from stopgap.audience import DEFAULT
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.complaint import Teller
 from stopgap.config.findings import did_you_mean
 from stopgap.config.keys import Keys, Name, Texts, TimeLimit, listed
@@ -70,11 +71,13 @@ def judge(
             contact(name, (*at, "notify", j))
         if entry.message is not None and entry.message not in messages:
             hint = did_you_mean(entry.message, messages, "add it to `messages` of pack.yaml or site.yaml")
-            tell.error((*at, "message"), f"no message is called `{entry.message}`", hint)
+            tell.error(
+                (*at, "message"), f"no message is called `{entry.message}`", hint, code=Wrong.UNKNOWN_MESSAGE
+            )
         for path, text, hint in _wrong(entry):
-            tell.error((*at, *path), text, hint, at_key=bool(path))
+            tell.error((*at, *path), text, hint, code=Wrong.BAD_ESCALATION, at_key=bool(path))
         for path, text, hint in _odd(entry):
-            tell.warning((*at, *path), text, hint)
+            tell.warning((*at, *path), text, hint, code=Odd.SILENT_CLOCK)
     _unheard(entries, tell)
 
 
@@ -110,4 +113,5 @@ def _unheard(entries: Collection[EscalationKeys], tell: Teller) -> None:
         for j, name in enumerate(entry.notify):
             if not entry.timed and entry.when in ENDS and name not in others | {DEFAULT}:
                 text = f"`{name}` hears of the end only if it was told before, and nothing else tells it"
-                tell.warning(("escalate", i, "notify", j), text, "add an entry such as when: opened")
+                hint = "add an entry such as when: opened"
+                tell.warning(("escalate", i, "notify", j), text, hint, code=Odd.UNHEARD)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.node import Mark
 from stopgap.errors import Problem
 
@@ -15,13 +16,14 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
 
-    def error(self, mark: Mark, text: str, hint: str = "") -> None:
+    def error(self, mark: Mark, text: str, hint: str = "", *, code: Wrong) -> None:
         """Add something that must be changed before these rules load."""
-        self._found[Problem(mark.file, mark.line, mark.column, mark.key, text, hint)] = None
+        self._found[Problem(mark.file, mark.line, mark.column, mark.key, code, text, hint)] = None
 
-    def warning(self, mark: Mark, text: str, hint: str = "") -> None:
+    def warning(self, mark: Mark, text: str, hint: str = "", *, code: Odd) -> None:
         """Add something that loads, and that a person should think about."""
-        self._found[Problem(mark.file, mark.line, mark.column, mark.key, text, hint, warning=True)] = None
+        problem = Problem(mark.file, mark.line, mark.column, mark.key, code, text, hint, warning=True)
+        self._found[problem] = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from fractions import Fraction
 
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.complaint import Teller
 from stopgap.config.guards import BlastRadiusKeys, GuardKeys, StormKeys, TermKeys
 from stopgap.config.node import Path
@@ -51,15 +52,18 @@ def judge(guard: GuardKeys, tell: Teller) -> None:
     below, targets = guard.storm.below, guard.storm.targets.count
     if below is not None and below > targets:
         text = f"`below: {below}` is more than the {targets} targets that make a storm"
-        tell.error((*_GUARD, "storm", "below"), text, f"write {max(1, targets // 2)} or so")
+        tell.error(
+            (*_GUARD, "storm", "below"), text, f"write {max(1, targets // 2)} or so", code=Wrong.BAD_LIMIT
+        )
     if guard.blast_radius is not None:
         _judge_radius(guard.blast_radius, tell)
     if not guard.cooldown:
         text = "a cooldown of 0 is none: the rule acts again as soon as its alert fires again"
-        tell.warning((*_GUARD, "cooldown"), text, "write 10m or so")
+        tell.warning((*_GUARD, "cooldown"), text, "write 10m or so", code=Odd.NO_LIMIT)
     for name, budget in (("budget", guard.budget), ("budget_global", guard.budget_global)):
         if _an_hour(budget) > MOST_AN_HOUR:
-            tell.warning((*_GUARD, name), f"`{budget}`: a limit that high is none", "write 3/1h or so")
+            text = f"`{budget}`: a limit that high is none"
+            tell.warning((*_GUARD, name), text, "write 3/1h or so", code=Odd.NO_LIMIT)
 
 
 def _an_hour(rate: Rate) -> float:
@@ -70,13 +74,14 @@ def _judge_radius(keys: BlastRadiusKeys, tell: Teller) -> None:
     at = (*_GUARD, "blast_radius")
     for name, value in (("total", keys.total), ("max", keys.max)):
         if value is None:
-            tell.error(at, f"`{name}` is missing", "write {total: …, max: 30%}")
+            hint = "write {total: …, max: 30%}"
+            tell.error(at, f"`{name}` is missing", hint, code=Wrong.MISSING_KEY)
     found = _blast_radius(keys)
     if found is None or not isinstance(found.total, int):
         return
     if isinstance(found.max, int) and found.max >= found.total:
         text = f"{found.max} of {found.total}: a limit of 100 % is none"
-        tell.error((*at, "max"), text, "write fewer, or a share such as 30%")
+        tell.error((*at, "max"), text, "write fewer, or a share such as 30%", code=Wrong.BAD_LIMIT)
     if isinstance(found.max, Fraction) and not found.allowed(found.total):
         text = f"{found} of {found.total} is less than one: this rule can never act"
-        tell.warning((*at, "max"), text, "write max: 1")
+        tell.warning((*at, "max"), text, "write max: 1", code=Odd.NEVER_ACTS)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from stopgap.catalog import Catalog
 from stopgap.config import source
 from stopgap.config.build import Builder
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.complaint import complain
 from stopgap.config.defaults import Layer, known, layer_of
 from stopgap.config.document import document_of
@@ -107,14 +108,21 @@ def _vars(node: Node | None, findings: Findings) -> dict[str, str]:
     if node is None:
         return {}
     if node.table is None:
-        findings.error(node.mark, f"vars are a table, and this is {node.kind}", "write name: value")
+        findings.error(
+            node.mark,
+            f"vars are a table, and this is {node.kind}",
+            "write name: value",
+            code=Wrong.WRONG_TYPE,
+        )
         return {}
     found: dict[str, str] = {}
     for name, value in node.table.items():
         if value.table is not None or value.items is not None:
-            findings.error(value.mark, f"a var is a text, and this is {value.kind}", 'quote it: "{…}"')
+            text = f"a var is a text, and this is {value.kind}"
+            findings.error(value.mark, text, 'quote it: "{…}"', code=Wrong.BAD_VAR)
         elif "{{" in value.text:
-            findings.error(value.mark, "a var cannot be made of other vars", "write its value")
+            text = "a var cannot be made of other vars"
+            findings.error(value.mark, text, "write its value", code=Wrong.BAD_VAR)
         else:
             found[name] = value.text
     return found
@@ -134,12 +142,19 @@ class _At:
     findings: Findings
 
     def error(
-        self, path: Keys, text: str, hint: str = "", *, at_key: bool = False, offset: int | None = None
+        self,
+        path: Keys,
+        text: str,
+        hint: str = "",
+        *,
+        code: Wrong,
+        at_key: bool = False,
+        offset: int | None = None,
     ) -> None:
-        self.findings.error(self._place(path, at_key=at_key, offset=offset), text, hint)
+        self.findings.error(self._place(path, at_key=at_key, offset=offset), text, hint, code=code)
 
-    def warning(self, path: Keys, text: str, hint: str = "") -> None:
-        self.findings.warning(self._place(path), text, hint)
+    def warning(self, path: Keys, text: str, hint: str = "", *, code: Odd) -> None:
+        self.findings.warning(self._place(path), text, hint, code=code)
 
     def _place(self, path: Keys, *, at_key: bool = False, offset: int | None = None) -> Mark:
         leaf = self.node.within(path) if offset is not None else None
@@ -214,19 +229,18 @@ class _Loader:
         used = {*self._known, *(f"{pack}/{name}" for pack in self._packs for name in self._known)}
         for name in sorted(set(self._given) - used):
             place = Mark(mark.file, key=f"vars.{name}")
-            self._findings.warning(
-                place, f"no rule has a var `{name}`", did_you_mean(name, self._known, "remove it")
-            )
+            hint = did_you_mean(name, self._known, "remove it")
+            self._findings.warning(place, f"no rule has a var `{name}`", hint, code=Odd.UNUSED_VAR)
         if not self.rules and not self._findings.errors:
-            self._findings.error(mark, "there are no rules here", "name a directory with packs")
+            hint = "name a directory with packs"
+            self._findings.error(mark, "there are no rules here", hint, code=Wrong.NO_RULES)
         if len(self.rules) > MOST_RULES:
-            self._findings.error(mark, f"more than {MOST_RULES} rules")
+            self._findings.error(mark, f"more than {MOST_RULES} rules", code=Wrong.TOO_LARGE)
 
     def _check(self, node: Node, model: type[M]) -> M | None:
         if node.table is None:
-            self._findings.error(
-                node.mark, f"this file holds a table, and this is {node.kind}", "write key: value"
-            )
+            said = f"this file holds a table, and this is {node.kind}"
+            self._findings.error(node.mark, said, "write key: value", code=Wrong.WRONG_TYPE)
             return None
         checked = {
             key: known(each)
@@ -258,9 +272,8 @@ class _Loader:
         name = keys["name"]
         if name.text in self._packs:
             first = self._packs[name.text]
-            self._findings.error(
-                name.mark, f"a pack is called `{name.text}` already, in {first.file}", "rename one"
-            )
+            said = f"a pack is called `{name.text}` already, in {first.file}"
+            self._findings.error(name.mark, said, "rename one", code=Wrong.DUPLICATE_NAME)
         self._packs[name.text] = name.mark
         values = {**_vars(keys.get("vars"), self._findings), **self._site, **self._for(name.text)}
         self._known |= set(keys["vars"].table or {} if "vars" in keys else ())
@@ -270,9 +283,8 @@ class _Loader:
         names = {*self.contacts[""], *self.contacts[name.text]}
         if DEFAULT not in names:
             hint = "add it to `contacts` of site.yaml"
-            self._findings.warning(
-                name.mark, "no contact is called `default`: nobody hears when automation gives up", hint
-            )
+            said = "no contact is called `default`: nobody hears when automation gives up"
+            self._findings.warning(name.mark, said, hint, code=Odd.NO_DEFAULT_CONTACT)
         declared = (
             frozenset(each.text for each in keys["secrets"].items or ())
             if "secrets" in keys
@@ -296,26 +308,22 @@ class _Loader:
     def _rules_of(self, node: Node) -> tuple[Node, ...]:
         keys = node.table
         if keys is None:
-            self._findings.error(
-                node.mark, f"a file of rules is a table, and this is {node.kind}", "begin it with rules:"
-            )
+            said = f"a file of rules is a table, and this is {node.kind}"
+            self._findings.error(node.mark, said, "begin it with rules:", code=Wrong.WRONG_TYPE)
             return ()
         if "groups" in keys and "rules" not in keys:
             return ()  # Prometheus' alerting rules
         for key in keys:
             if key != "rules":
-                self._findings.error(
-                    node.keys[key],
-                    f"unknown key `{key[:60]}`",
-                    did_you_mean(key, ["rules"], "a file of rules has the key rules only"),
-                )
+                hint = did_you_mean(key, ["rules"], "a file of rules has the key rules only")
+                said = f"unknown key `{key[:60]}`"
+                self._findings.error(node.keys[key], said, hint, code=Wrong.UNKNOWN_KEY)
         rules = keys.get("rules")
         if rules is None or rules.value is None:
             return ()
         if rules.items is None:
-            self._findings.error(
-                rules.mark, f"rules are a list, and this is {rules.kind}", "begin each with - name:"
-            )
+            said = f"rules are a list, and this is {rules.kind}"
+            self._findings.error(rules.mark, said, "begin each with - name:", code=Wrong.WRONG_TYPE)
         return tuple(rules.items or ())
 
     def _rule(self, node: Node, pack: _Pack) -> None:
@@ -333,6 +341,7 @@ class _Loader:
                 name.mark,
                 f"a rule is called `{name.text}` already",
                 f"rename it, or that of {first.file}:{first.line}",
+                code=Wrong.DUPLICATE_NAME,
             )
         elif name is not None:
             pack.first[name.text] = name.mark

@@ -22,6 +22,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from stopgap.config.codes import Wrong
 from stopgap.config.findings import Findings
 from stopgap.config.node import Mark, Node, scalar
 
@@ -44,8 +45,8 @@ _CURES = (
 
 
 class _Stop(Exception):  # noqa: N818 - ends the reading of one file
-    def __init__(self, mark: Mark, text: str, hint: str) -> None:
-        self.mark, self.text, self.hint = mark, text, hint
+    def __init__(self, mark: Mark, text: str, hint: str, code: Wrong = Wrong.UNSUPPORTED_YAML) -> None:
+        self.mark, self.text, self.hint, self.code = mark, text, hint, code
         super().__init__(text)
 
 
@@ -54,14 +55,14 @@ def read(source: str, file: str, findings: Findings) -> Node | None:
     try:
         return _Composer(source, file, findings).document()
     except _Stop as stop:
-        findings.error(stop.mark, stop.text, stop.hint)
+        findings.error(stop.mark, stop.text, stop.hint, code=stop.code)
     except MarkedYAMLError as wrong:
-        findings.error(_place(wrong, source, file), *_said(wrong))
+        findings.error(_place(wrong, source, file), *_said(wrong), code=Wrong.SYNTAX)
     except ReaderError as wrong:
         line, column = _line_and_column(source, wrong.position)
-        findings.error(Mark(file, line, column), "a control character", "remove it")
+        findings.error(Mark(file, line, column), "a control character", "remove it", code=Wrong.SYNTAX)
     except YAMLError as wrong:
-        findings.error(Mark(file), f"not YAML: {' '.join(str(wrong).split())[:200]}")
+        findings.error(Mark(file), f"not YAML: {' '.join(str(wrong).split())[:200]}", code=Wrong.SYNTAX)
     return None
 
 
@@ -123,7 +124,7 @@ class _Composer:
         if isinstance(event, AliasEvent):
             return self._alias(event, mark)
         if tag := getattr(event, "tag", None):
-            self._findings.error(mark, f"a tag ({tag})", "remove it")
+            self._findings.error(mark, f"a tag ({tag})", "remove it", code=Wrong.UNSUPPORTED_YAML)
         if isinstance(event, MappingStartEvent):
             node = self._table(mark, depth)
         elif isinstance(event, SequenceStartEvent):
@@ -137,9 +138,10 @@ class _Composer:
     def _bound(self, mark: Mark, depth: int, count: int) -> None:
         self._count += count
         if depth > DEEPEST:
-            raise _Stop(mark, f"nested deeper than {DEEPEST} levels", "rules are flat")
+            raise _Stop(mark, f"nested deeper than {DEEPEST} levels", "rules are flat", Wrong.TOO_LARGE)
         if self._count > MOST_NODES:
-            raise _Stop(mark, f"more than {MOST_NODES} values, aliases counted out", "split the file")
+            text = f"more than {MOST_NODES} values, aliases counted out"
+            raise _Stop(mark, text, "split the file", Wrong.TOO_LARGE)
 
     def _alias(self, event: AliasEvent, mark: Mark) -> Node:
         node = self._anchors.get(event.anchor)
@@ -148,6 +150,7 @@ class _Composer:
                 mark,
                 f"an alias of nothing above: *{event.anchor}",
                 "write the value, or its &anchor before it",
+                Wrong.SYNTAX,
             )
         self._bound(mark, 0, _size(node))
         return node
@@ -159,7 +162,8 @@ class _Composer:
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            raise _Stop(mark, "half a character (a lone surrogate)", "write the character itself") from None
+            text = "half a character (a lone surrogate)"
+            raise _Stop(mark, text, "write the character itself", Wrong.SYNTAX) from None
 
     def _scalar(self, event: ScalarEvent, mark: Mark) -> Node:
         event.value = self._whole(event.value, mark)
@@ -189,9 +193,8 @@ class _Composer:
             value = self._node(next(self._events), place.key, depth + 1)
             if name in inner:
                 first = keys[name].line
-                self._findings.error(
-                    place, f"`{name}` is there already, in line {first}", "keep one of the two"
-                )
+                text = f"`{name}` is there already, in line {first}"
+                self._findings.error(place, text, "keep one of the two", code=Wrong.DUPLICATE_KEY)
                 continue
             inner[name], keys[name] = value, place
         return Node(mark, inner, keys=keys)

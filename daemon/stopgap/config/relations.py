@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import Findings, did_you_mean
 from stopgap.config.node import Mark
 from stopgap.matcher import Matcher, Op
@@ -54,17 +55,17 @@ class Relations:
 
     def _yield(self, rule: Rule, other: str, mark: Mark) -> None:
         if other == rule.id:
-            self._findings.error(mark, "a rule cannot yield to itself", "remove it")
+            self._findings.error(mark, "a rule cannot yield to itself", "remove it", code=Wrong.YIELD_CYCLE)
         elif other not in self._named:
             pack, _, name = other.partition("/")
             if self._hidden(pack):
                 text = f"`{other[:100]}` is not among the rules that were loaded"
-                self._findings.warning(mark, text, "load them all")
+                self._findings.warning(mark, text, "load them all", code=Odd.UNSEEN_RULE)
                 return
             start = f"{pack}/"
             near = [each.removeprefix(start) for each in self._named if each.startswith(start)]
             hint = did_you_mean(name, near, "write the name of a rule of this pack, or pack/name")
-            self._findings.error(mark, f"no rule is called `{other[:100]}`", hint)
+            self._findings.error(mark, f"no rule is called `{other[:100]}`", hint, code=Wrong.UNKNOWN_RULE)
 
     def _cycles(self) -> None:
         """Tell of rules that wait for each other: none of them would ever act."""
@@ -79,9 +80,8 @@ class Relations:
                 graph[first].discard(second)
                 mark = self._places[first].yields[self._rules[first].yield_to.index(second)]
                 way = " → ".join([*ring[at:-1], *ring[:at], first])
-                self._findings.error(
-                    mark, f"these rules wait for each other: {way[:300]}", "remove one yield_to"
-                )
+                text = f"these rules wait for each other: {way[:300]}"
+                self._findings.error(mark, text, "remove one yield_to", code=Wrong.YIELD_CYCLE)
             else:
                 return
 
@@ -98,7 +98,7 @@ class Relations:
                     name = other.name if other.pack == rule.pack else other.id
                     text = f"`{rule.name}` and `{other.id}` can act on the same alert ({ALERTNAME}={labels[ALERTNAME]!r})"
                     hint = f"add yield_to: [{name}], or a matcher that tells them apart"
-                    self._findings.warning(self._places[rule.id].name, text, hint)
+                    self._findings.warning(self._places[rule.id].name, text, hint, code=Odd.OVERLAP)
                     break
             others.append((rule, labels))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stopgap.config.codes import Wrong
 from stopgap.config.findings import Findings
 from stopgap.config.node import Mark, Node
 from stopgap.config.read import read
@@ -52,13 +53,13 @@ def folders_of(place: Path, findings: Findings) -> tuple[Folder, ...]:
     try:
         found = tuple(_named(place) if is_part(place) else _all(place))
     except OSError as error:
-        findings.error(Mark(str(place)), f"cannot be read: {error.strerror}", "name a directory of rules")
+        said = f"cannot be read: {error.strerror}"
+        findings.error(Mark(str(place)), said, "name a directory of rules", code=Wrong.UNREADABLE)
         return ()
     count = sum(len(folder.files) for folder in found)
     if count > MOST_FILES:
-        findings.error(
-            Mark(str(place)), f"{count} files, more than {MOST_FILES}", "put more rules into one file"
-        )
+        said = f"{count} files, more than {MOST_FILES}"
+        findings.error(Mark(str(place)), said, "put more rules into one file", code=Wrong.TOO_LARGE)
         return ()
     return found
 
@@ -102,16 +103,17 @@ def read_file(path: Path, findings: Findings) -> Node | None:
         with path.open("rb") as stream:
             content = stream.read(LARGEST + 1)
     except OSError as error:
-        findings.error(Mark(file), f"cannot be read: {error.strerror}")
+        findings.error(Mark(file), f"cannot be read: {error.strerror}", code=Wrong.UNREADABLE)
         return None
     if len(content) > LARGEST:
-        findings.error(Mark(file), "larger than 1 MiB", "split it")
+        findings.error(Mark(file), "larger than 1 MiB", "split it", code=Wrong.TOO_LARGE)
         return None
     try:
         source = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        findings.error(Mark(file, line, column), "not UTF-8", "save the file as UTF-8")
+        hint = "save the file as UTF-8"
+        findings.error(Mark(file, line, column), "not UTF-8", hint, code=Wrong.UNREADABLE)
         return None
     return read(source, file, findings)

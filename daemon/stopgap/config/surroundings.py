@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import Findings
 from stopgap.config.node import Node
 from stopgap.contacts import Contact, address_flaw
@@ -23,6 +24,7 @@ def secrets_of(names: Node | None, environ: Mapping[str, str], findings: Finding
                 node.mark,
                 f"the secret `{node.text}` {why}",
                 f"set {variable}, or {variable}_FILE to the name of a file",
+                code=Wrong.UNSET_SECRET,
             )
         else:
             found[node.text] = value
@@ -39,12 +41,12 @@ def contacts_of(contacts: Node | None, environ: Mapping[str, str], findings: Fin
         value, why = _look_up(variable.text, environ)
         if value is None:
             text = f"the address of contact `{name}` {why}: it cannot be told anything"
-            findings.warning(
-                variable.mark, text, f"set {variable.text}, or {variable.text}_FILE to the name of a file"
-            )
+            hint = f"set {variable.text}, or {variable.text}_FILE to the name of a file"
+            findings.warning(variable.mark, text, hint, code=Odd.UNSET_CONTACT)
         urls = value.get_secret_value().split() if value is not None else ()
         if flaw := next(filter(None, map(address_flaw, urls)), ""):
-            findings.error(variable.mark, f"contact `{name}`: {flaw}", f"change what {variable.text} holds")
+            hint = f"change what {variable.text} holds"
+            findings.error(variable.mark, f"contact `{name}`: {flaw}", hint, code=Wrong.BAD_ADDRESS)
         found[name] = Contact(name, tuple(map(SecretStr, urls)))
     return found
 

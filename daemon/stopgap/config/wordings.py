@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from stopgap.config.codes import Wrong
 from stopgap.config.complaint import Teller
 from stopgap.config.findings import Findings, did_you_mean
 from stopgap.config.node import Mark, Node, Path, table
@@ -22,7 +23,8 @@ def check_messages(node: Node | None, findings: Findings) -> None:
                 try:
                     Phrase.parse(leaf.value)
                 except TemplateError as wrong:
-                    findings.error(leaf.place(wrong.offset), wrong.text, wrong.cure)
+                    place = leaf.place(wrong.offset)
+                    findings.error(place, wrong.text, wrong.cure, code=Wrong.BAD_TEMPLATE)
 
 
 def messages_of(layers: Iterable[Node | None], rule: Mapping[str, Node], mark: Mark) -> Node | None:
@@ -83,9 +85,9 @@ class Wordings:
         try:
             return Phrase.parse(text).bound(self._values)
         except TemplateError as wrong:
-            self._tell.error(at, wrong.text, wrong.cure, offset=wrong.offset)
+            self._tell.error(at, wrong.text, wrong.cure, code=Wrong.BAD_TEMPLATE, offset=wrong.offset)
         except KeyError as missing:
             name = missing.args[0]
             hint = did_you_mean(name, self._known, f"add `{name}` to `vars` of pack.yaml")
-            self._tell.error(at, f"no var is called `{name}`", hint)
+            self._tell.error(at, f"no var is called `{name}`", hint, code=Wrong.UNKNOWN_VAR)
         return None

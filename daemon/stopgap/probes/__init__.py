@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
+from stopgap.config.codes import Wrong
 from stopgap.context import Context
 from stopgap.errors import ConfigError, Problem
 from stopgap.probe import Probe
@@ -28,15 +29,15 @@ def build(context: Context) -> dict[str, Probe[Any]]:
         try:
             probe: Probe[Any] = point.load()(context)
         except (ImportError, AttributeError) as error:
-            problems.append(
-                Problem(GROUP, 1, 1, point.name, f"cannot be loaded: {error}", "reinstall its package")
-            )
+            problems.append(_problem(point.name, f"cannot be loaded: {error}", "reinstall its package"))
             continue
         if probe.name in probes:
-            problems.append(
-                Problem(GROUP, 1, 1, point.name, f"the probe {probe.name!r} exists", "uninstall one package")
-            )
+            problems.append(_problem(point.name, f"the probe {probe.name!r} exists", "uninstall one package"))
         probes.setdefault(probe.name, probe)
     if problems:
         raise ConfigError(tuple(problems))
     return probes
+
+
+def _problem(name: str, text: str, hint: str) -> Problem:
+    return Problem(GROUP, 1, 1, name, Wrong.BAD_PACKAGE, text, hint)
