@@ -127,6 +127,7 @@ class Action(Protocol[P]):
     name: ClassVar[str]
     danger: ClassVar[Danger]
     timeout: ClassVar[timedelta]  # default of the step key `timeout`
+    by_hand: ClassVar[bool] = False  # a person runs it, and says when it is done; may be left out
     params: type[P]
 
     def describe(self, params: P) -> str:

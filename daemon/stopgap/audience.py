@@ -81,6 +81,8 @@ def must_hear(event: Event, state: Incident) -> bool:
         return _stalls(str(detail.get("reason", "")), state)
     if event.kind is K.RUNG_HELD:
         return detail.get("verdict") == "unknown" and state.phase is Phase.VERIFYING
+    if event.kind is K.STEP_STARTED:
+        return bool(detail.get("by_hand"))
     if event.kind is K.PROBE_UNKNOWN:  # held because nothing can prove recovery
         return not detail.get("probe")
     return event.kind in ALWAYS

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 from stopgap.asking import VERIFY_EVERY, Asked, causes, lease_move, probes_of, proof_at, recovery_due
 from stopgap.beginning import again_at, approval, begin
+from stopgap.duration import print_duration
 from stopgap.guard import Reason
 from stopgap.incident import (
     Cause,
@@ -153,6 +154,12 @@ def _wanted(case: Case, ref: Ref) -> Move | None:
     step = case.state.steps.get(ref)
     if step is None:
         return Act(ref, 1)
+    if step.by_hand and step.status is StepStatus.STARTED:
+        return _by_hand(case, ref, step)
+    return _wanted_of(case, ref, step)
+
+
+def _wanted_of(case: Case, ref: Ref, step: StepState) -> Move | None:
     match step.status:
         case StepStatus.SUCCEEDED | StepStatus.SKIPPED:
             return None
@@ -168,6 +175,16 @@ def _wanted(case: Case, ref: Ref) -> Move | None:
             return _failed(case, ref, step)
         case _:
             assert_never(step.status)
+
+
+def _by_hand(case: Case, ref: Ref, step: StepState) -> Move:
+    """Wait for a person to say that it is done, for as long as the step may take; nobody needs to once its alerts are over."""
+    spec = spec_of(case.rule, ref)
+    said = {"rung": ref.rung, "role": ref.role, "step": ref.step, "action": spec.action}
+    if not case.state.firing:
+        return record(K.STEP_SKIPPED, **said, why="its alerts are over: nobody needs to do it any more")
+    why = f"nobody said within {print_duration(spec.timeout)} that it was done"
+    return soon(case, step.at + spec.timeout, record(K.STEP_FAILED, **said, n=step.n, why=why))
 
 
 def _failed(case: Case, ref: Ref, step: StepState) -> Move:
@@ -316,7 +333,8 @@ def _reverting(case: Case) -> Move:
     if not state.reverting and state.cause is Cause.RECOVERED:
         return _close(case)
     for ref, step in state.steps.items():
-        if step.status is StepStatus.STARTED and ref.role in (Role.DO, Role.ACTIVATE):
+        unknown = step.status is StepStatus.STARTED and not step.by_hand
+        if unknown and ref.role in (Role.DO, Role.ACTIVATE):
             return Settle(ref)  # a person's revert came while it was under way, and a crash hid its outcome
     refs = (ref for number in sorted(state.reverting, reverse=True) for ref in backward(state, number))
     move = next((move for move in (_advance(case, ref) for ref in refs) if move is not None), None)

@@ -154,7 +154,9 @@ def _step_started(state: Incident, event: Event) -> Incident:
     ref, n = ref_of(event), event.detail.get("n", 1)
     before = state.steps.get(ref)
     tries = before.tries + 1 if before is not None and before.n == n else 1
-    step = StepState(StepStatus.STARTED, event.at, n=n, tries=tries)
+    step = StepState(
+        StepStatus.STARTED, event.at, n=n, tries=tries, by_hand=bool(event.detail.get("by_hand"))
+    )
     reason = "" if state.reason == "brake" else state.reason
     return changed(state, steps={**state.steps, ref: step}, reason=reason)
 
@@ -343,6 +345,7 @@ REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
     K.BRAKE_RELEASED: _brake_released,
     K.STEP_STARTED: _step_started,
     K.STEP_SUCCEEDED: _step(StepStatus.SUCCEEDED),
+    K.MANUAL_DONE: _step(StepStatus.SUCCEEDED),
     K.STEP_FAILED: _step_failed,
     K.REVERT_FAILED: _step_failed,
     K.STEP_SKIPPED: _step(StepStatus.SKIPPED),

@@ -81,6 +81,7 @@ class EventKind(StrEnum):
     NOTIFY_FAILED = "notify_failed"
     ACKNOWLEDGED = "acknowledged"
     NOTE_ADDED = "note_added"
+    MANUAL_DONE = "manual_done"
     ADOPTED = "adopted"
     BRAKED = "braked"
     BRAKE_RELEASED = "brake_released"
@@ -148,6 +149,7 @@ class StepState:
     looks: int = 0
     retry_at: datetime | None = None  # None after a failure: permanent
     changed: bool = False  # a revert that must be made effective
+    by_hand: bool = False  # a person does it
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,16 @@ class Incident:
     def held(self) -> tuple[int, ...]:
         """Return the rungs that have something to take back, lowest first."""
         return tuple(n for n, rung in sorted(self.rungs.items()) if rung.resources and not rung.reverted)
+
+    @property
+    def by_hand(self) -> Ref | None:
+        """Return the step for which it waits until a person says that it is done."""
+        if self.phase is not Phase.MITIGATING:
+            return None
+        waits = (
+            ref for ref, step in self.steps.items() if step.by_hand and step.status is StepStatus.STARTED
+        )
+        return next(waits, None)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -153,6 +153,8 @@ def _event(about: Occasion) -> str:
         if calm(state):
             return f"mitigated, open for {so_long}" if state.firing else f"alerts over, open for {so_long}"
         return f"not mitigated after {so_long}"
+    if about.event.detail.get("by_hand"):
+        return "needs a person"
     words = about.event.kind.replace("_", " ")
     if about.event.kind is K.NOTIFY_FAILED:
         return (
@@ -176,6 +178,7 @@ def _details(about: Occasion) -> str:
     detail = about.event.detail
     said = [str(detail[key]) for key in ("text", "why", "detail", "reason") if detail.get(key)]
     said += [f"undo by hand: {undo}" for undo in detail.get("undo", ())]
+    said += [f"then say: stopgap done {about.state.id}"] if detail.get("by_hand") else []
     return "\n".join(one_line(line, 2 * LONGEST_VALUE) for line in said[: 2 * MOST_WORDS])
 
 

@@ -110,6 +110,18 @@ class Orders:
         """Write something down for those who read the timeline later. Raises NoSuchIncident, NotPossible, StoreError."""
         await self._give(identifier, lambda _: (self._event(K.NOTE_ADDED, by=by, text=text),))
 
+    async def done(self, identifier: str, by: str, why: str = "") -> None:
+        """Say that the step which waits for a person is done. Raises NoSuchIncident, NotPossible, StoreError."""
+
+        def order(state: Incident) -> tuple[Event, ...]:
+            ref = state.by_hand
+            if ref is None:
+                raise NotPossible("no step waits for a person")
+            step = {"rung": ref.rung, "role": ref.role, "step": ref.step}
+            return (self._event(K.MANUAL_DONE, **step, by=by, why=why),)
+
+        await self._give(identifier, order)
+
     async def adopt(self, identifier: str, by: str, why: str) -> None:
         """Let an incident act that was held in shadow for being new. Raises NoSuchIncident, NotPossible, StoreError."""
 

@@ -59,6 +59,11 @@ class Act:
         }
 
     @property
+    def by_hand(self) -> bool:
+        """Tell whether a person runs it."""
+        return getattr(self.step.action, "by_hand", False)
+
+    @property
     def seconds(self) -> float:
         """Return the time limit of the act."""
         return self.moment.timeout.total_seconds()
@@ -171,12 +176,15 @@ class Steps:
     def intent(self, act: Act, **more: str) -> Event:
         """Return the event of an intent."""
         text = f"take back {words(act.step)}" if act.ref.role is Role.REVERT else words(act.step)
-        return self._event(K.STEP_STARTED, **act.detail, key=act.moment.key, text=text, **more)
+        detail = {**act.detail, "by_hand": act.by_hand or None}
+        return self._event(K.STEP_STARTED, **detail, key=act.moment.key, text=text, **more)
 
     # --- the act ---
 
     async def run(self, begun: Begun) -> None:
-        """Run an act and journal what came of it."""
+        """Run an act and journal what came of it; of what a person does, the person says so (`orders.done`)."""
+        if begun.act.by_hand:
+            return
         self.running.add(begun.act.state.id)
         try:
             await self._run(begun)

@@ -79,7 +79,7 @@ ARCS: tuple[Arc, ...] = (
     *(Arc(source, K.RUNG_STARTED, Phase.MITIGATING) for source in (Phase.OPEN, Phase.WAITING)),
     *(
         Arc(Phase.MITIGATING, event, Phase.VERIFYING, _rung_complete, "rung complete")
-        for event in (K.STEP_SUCCEEDED, K.STEP_SKIPPED)
+        for event in (K.STEP_SUCCEEDED, K.STEP_SKIPPED, K.MANUAL_DONE)
     ),
     *(
         Arc(source, K.RUNG_HELD, Phase.OPEN, climbs, "kept, and on to the next")

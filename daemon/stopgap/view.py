@@ -46,6 +46,7 @@ def brief(state: Incident, rule: Rule | None = None) -> dict[str, Any]:
         "acknowledged_by": state.acknowledged_by or None,
         "lease_until": instant(end),
         "approval": _approval(state),
+        "by_hand": None if state.by_hand is None else str(state.by_hand),
         "held": [] if state.phase is Phase.CLOSED and state.outcome != "kept" else _held(state),
     }
 
@@ -111,6 +112,7 @@ def stored(row: Stored) -> dict[str, Any]:
         "acknowledged_by": None,
         "lease_until": None,
         "approval": None,
+        "by_hand": None,
         "held": [],
     }
 

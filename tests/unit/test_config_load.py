@@ -253,7 +253,6 @@ def test_all_problems_of_all_files_are_said_at_once_in_order(tmp_path):
         ("do: [{wait: 1s, retries: 11}]", "rules[0].do[0].retries: `11` should be less than or equal to 10"),
         ("do: [{wait: 1s, retries: many}]", "`many` is not a whole number"),
         ("do: [{wait: 1s, optional: perhaps}]", "`perhaps` is not true or false"),
-        ("do: [{manual: {ask: x}}]", "this version does not have `manual` (manual steps)"),
         ("do: [{wipe: 'systemd://x'}]", "`wipe` is destructive and needs an approval"),
         ("do: [{wait: 1s}]\nverify: [{ping: x}]", "no probe is called `ping`, write one of http, promql"),
         ("do: [{wait: 1s}]\nverify: [{promql: up}]", "rules[0].verify[0].promql: `is` is missing"),

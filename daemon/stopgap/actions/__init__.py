@@ -7,6 +7,7 @@ from stopgap.action import Action
 from stopgap.actions.exec import Exec
 from stopgap.actions.flag import Flag
 from stopgap.actions.http import HttpCall
+from stopgap.actions.manual import Manual
 from stopgap.actions.notify import Notify
 from stopgap.actions.restart import Restart
 from stopgap.actions.scale import Scale
@@ -14,7 +15,7 @@ from stopgap.actions.service import Service
 from stopgap.actions.wait import Wait
 from stopgap.context import Context
 
-SHIPPED = (Flag, Restart, Service, Scale, HttpCall, Exec, Notify, Wait)
+SHIPPED = (Flag, Restart, Service, Scale, HttpCall, Exec, Notify, Wait, Manual)
 GROUP = "stopgap.actions"
 
 

@@ -75,6 +75,10 @@ class Orders(Protocol):
         """Write something down."""
         ...
 
+    async def done(self, identifier: str, by: str, why: str) -> None:
+        """Say that the step which waits for a person is done."""
+        ...
+
     async def adopt(self, identifier: str, by: str, why: str) -> None:
         """Let it act that was held in shadow for being new."""
         ...

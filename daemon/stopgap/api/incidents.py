@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stopgap import view
 from stopgap.api.desk import DESK, Desk
 from stopgap.api.problem import Problem, reply
-from stopgap.api.said import Ack, Adopt, Approve, Close, Deny, Extend, Note, Revert, query, read
+from stopgap.api.said import Ack, Adopt, Approve, Close, Deny, Done, Extend, Note, Revert, query, read
 from stopgap.incident import Incident, Phase
 from stopgap.journal import CONTROL
 from stopgap.orders import NoSuchIncident
@@ -98,6 +98,11 @@ async def _adopt(desk: Desk, request: web.Request, identifier: str) -> None:
     await desk.orders.adopt(identifier, said.by, said.why)
 
 
+async def _done(desk: Desk, request: web.Request, identifier: str) -> None:
+    said = await read(request, Done)
+    await desk.orders.done(identifier, said.by, said.why)
+
+
 async def _revert(desk: Desk, request: web.Request, identifier: str) -> None:
     said = await read(request, Revert)
     await desk.orders.revert(identifier, said.by, said.why)
@@ -120,6 +125,7 @@ ORDERS: dict[str, Callable[[Desk, web.Request, str], Awaitable[None]]] = {
     "revert": _revert,
     "extend": _extend,
     "close": _close,
+    "done": _done,
     "note": _note,
     "adopt": _adopt,
 }

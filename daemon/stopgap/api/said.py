@@ -33,6 +33,10 @@ class Ack(Said):
     why: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
+class Done(Ack):
+    """Body of `done`."""
+
+
 class Approve(Ack):
     """Body of `approve`; `request` is the number of the request that was looked at."""
 

@@ -80,6 +80,11 @@ def note(
     _order("note", identifier, url, {"text": text}, as_json=as_json)
 
 
+def done(identifier: Identifier, why: Why = "", url: Url = URL, as_json: AsJson = False) -> None:
+    """Say that you have done by hand what the incident waits for: its ladder goes on."""
+    _order("done", identifier, url, {"why": why}, as_json=as_json)
+
+
 def adopt(identifier: Identifier, why: Why, url: Url = URL, as_json: AsJson = False) -> None:
     """Let an incident act that was held in shadow, because it or its rule was new."""
     _order("adopt", identifier, url, {"why": why}, as_json=as_json)
@@ -125,6 +130,8 @@ def _brief(row: dict[str, Any]) -> str:
     asked = row["approval"]
     if asked and asked["answer"] == "pending":
         return "needs approval"
+    if row["by_hand"]:
+        return "needs a person"
     if row["phase"] == "waiting" and row["reason"]:
         return str(row["reason"])
     return "handed over" if row["handed_over"] and row["phase"] != "closed" else standing(row)
@@ -155,6 +162,8 @@ def _one(told: dict[str, Any]) -> None:
         wrapped(f"  {'firing' if alert['firing'] else 'resolved':<16}", labels)
     if told["approval"]:
         wrapped(f"  {'approval':<16}", _approval(told["approval"]))
+    if told["by_hand"]:
+        wrapped(f"  {'by hand':<16}", "waits for you: do it, then say `stopgap done`")
     for held in told["held"]:
         wrapped(f"  {'held':<16}", ", ".join(held["resources"]))
     typer.echo("")

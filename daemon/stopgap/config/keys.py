@@ -9,18 +9,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Str
 from stopgap.duration import Duration
 from stopgap.template import Template
 
-LATER: Mapping[str, str] = {
-    "manual": "manual steps",
-}
-"""Keys and steps that the design has and this version has not: refused by name, so that no rule is obeyed by half."""
-
 
 class Keys(BaseModel):
-    """Keys that stand together. `later` are those that only later versions have here, `elsewhere` says where others belong."""
+    """Keys that stand together. `elsewhere` says of keys that are often put here where they belong."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    later: ClassVar[frozenset[str]] = frozenset()
     elsewhere: ClassVar[Mapping[str, str]] = {}
 
 

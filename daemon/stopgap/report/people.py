@@ -13,6 +13,7 @@ DEEDS = {
     K.REVERT_STARTED: "had it taken back",
     K.KEPT: "kept what is in place",
     K.NOTE_ADDED: "noted",
+    K.MANUAL_DONE: "did by hand what was asked for",
     K.ADOPTED: "let it act, and no longer only watch",
 }
 
