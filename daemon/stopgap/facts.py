@@ -195,7 +195,8 @@ def _step_unknown(state: Incident, event: Event) -> Incident:
 
 
 def _drifted(state: Incident, event: Event) -> Incident:
-    state = _step(StepStatus.SUCCEEDED, changed=bool(event.detail.get("changed")))(state, event)
+    partly = bool(event.detail.get("changed"))
+    state = _step(StepStatus.SUCCEEDED, changed=partly, drifted=True)(state, event)
     return changed(state, drifted=(*state.drifted, str(event.detail.get("detail", ""))))
 
 
@@ -264,23 +265,28 @@ def _lease_extended(state: Incident, event: Event) -> Incident:
 
 
 def _again(step: StepState) -> StepState:
-    n = step.n + 1 if step.status is StepStatus.FAILED else step.n
-    return replace(step, status=StepStatus.PENDING, n=n, tries=0, looks=0, retry_at=None)
+    n = step.n + 1 if step.status is StepStatus.FAILED or step.drifted else step.n
+    return replace(step, status=StepStatus.PENDING, n=n, tries=0, looks=0, retry_at=None, drifted=False)
 
 
 def _revert_started(state: Incident, event: Event) -> Incident:
     cause = Cause(event.detail.get("cause", Cause.PERSON))
+    rungs = tuple(event.detail.get("rungs", ()))
     again = {
         ref: _again(step)
         for ref, step in state.steps.items()
         if ref.role in (Role.REVERT, Role.REACTIVATE)
-        and step.status in (StepStatus.FAILED, StepStatus.UNCLEAR)
+        and (
+            step.status in (StepStatus.FAILED, StepStatus.UNCLEAR)
+            # what stood there may have been a kept rung's, which is taken back first this time
+            or (step.drifted and ref.rung in rungs)
+        )
     }
     return changed(
         state,
         cause=cause,
         reason="",
-        reverting=tuple(event.detail.get("rungs", ())),
+        reverting=rungs,
         steps={**state.steps, **again},
         stuck=False,
         applying=state.applying and cause is not Cause.PERSON,

@@ -150,6 +150,7 @@ class StepState:
     retry_at: datetime | None = None  # None after a failure: permanent
     changed: bool = False  # a revert that must be made effective
     by_hand: bool = False  # a person does it
+    drifted: bool = False  # a revert that found a value which was not ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from stopgap.errors import PermanentError, StoreError
 from stopgap.incident import EventKind as K, Phase
 from stopgap.journal import Conflict
 from stopgap.rate import Rate
-from stopgap.rule import AtOnce, Mode, RungSpec
+from stopgap.rule import AtOnce, Mode, OnFailure, RungSpec
 from stopgap.turns import Turns
 
 
@@ -164,3 +164,29 @@ async def test_a_later_step_that_cannot_be_observed_fails_its_rung():
     await world.settle()
     assert "rung_failed" in world.words
     assert world.switch.values["one"] is None
+
+
+@virtually
+async def test_what_a_kept_rung_had_set_over_is_put_back_once_a_person_takes_all_back():
+    below = RungSpec("below", do=(step("b", name="other"), step("low")), go_on=True)
+    above = RungSpec("above", do=(step("high"),), on_resolve=OnFailure.KEEP)
+    world = await World((rule(ladder=(below, above)),)).start()
+    await world.fire()
+    await world.settle()
+    await world.resolve()
+    await world.passes(minutes=4)
+    real = world.switch.revert
+
+    async def once(params, before, receipt, moment):
+        if params.name == "other":
+            world.switch.revert = real
+            raise PermanentError("no way back")
+        return await real(params, before, receipt, moment)
+
+    world.switch.revert = once
+    await world.passes(minutes=2)
+    assert world.incident.stuck
+    assert world.incident.drifted == ("mode is high, left alone",)
+    await world.orders.revert(world.incident.id, "ann", "all of it")
+    await world.settle()
+    assert world.switch.values["mode"] == "normal"
