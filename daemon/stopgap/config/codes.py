@@ -85,4 +85,6 @@ class Odd(Code):
     NO_LIMIT = "no-limit", "a limit that holds nothing back"
     NEVER_ACTS = "never-acts", "a guard that refuses always"
     SILENT_CLOCK = "silent-clock", "a clock that stands still from its start"
+    UNUSED_ALLOW = "unused-allow", "a comment allows what is not there, or cannot be allowed"
+    BARE_ALLOW = "bare-allow", "a comment allows something, and does not say why"
     UNHEARD = "unheard", "a contact that could only hear the end of what it was not told"

@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from stopgap.config.allow import WRITE, Allow
 from stopgap.config.codes import Odd, Wrong
 from stopgap.config.node import Mark
 from stopgap.errors import Problem
 
 MOST = 200  # problems that are shown
+ELSEWHERE = frozenset({Odd.UNSET_CONTACT})  # what another environment may warn of
+SEE = "see the codes in rules/README.md"
 
 
 class Findings:
@@ -15,6 +18,7 @@ class Findings:
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
+        self.allows: list[Allow] = []
 
     def error(self, mark: Mark, text: str, hint: str = "", *, code: Wrong) -> None:
         """Add something that must be changed before these rules load."""
@@ -34,6 +38,39 @@ class Findings:
     def warnings(self) -> tuple[Problem, ...]:
         """Everything that should be thought about."""
         return self._sorted(warning=True)
+
+    def settle(self, *, whole: bool) -> None:
+        """Take out the warnings that comments allow, and warn of such comments as should not stand there.
+
+        Where not the `whole` directory is there, one that silences nothing may still do so with the rest.
+        """
+        for allow in self.allows:
+            silenced = [problem for problem in self._found if allow.covers(problem)]
+            for problem in silenced:
+                del self._found[problem]
+            if silenced and not allow.reason:
+                self.warning(
+                    allow.mark, f"it does not say why `{allow.code}` is well here", WRITE, code=Odd.BARE_ALLOW
+                )
+            elif not silenced:
+                self._unused(allow, whole=whole)
+
+    def _unused(self, allow: Allow, *, whole: bool) -> None:
+        text, hint = (
+            f"there is no warning `{allow.code[:60]}` here",
+            "remove it, or write it where the warning points",
+        )
+        if allow.verb != "allow":
+            text, hint = f"`{allow.verb[:60]}` is nothing that a comment can say", WRITE
+        elif not allow.code:
+            text, hint = "it does not say what is allowed", WRITE
+        elif allow.code in set(Wrong):
+            text, hint = f"`{allow.code}` is an error: it cannot be allowed", "remove it"
+        elif allow.code not in set(Odd):
+            text, hint = f"no warning is called `{allow.code[:60]}`", did_you_mean(allow.code, Odd, SEE)
+        elif not whole or allow.code in ELSEWHERE:
+            return
+        self.warning(allow.mark, text, hint, code=Odd.UNUSED_ALLOW)
 
     def _sorted(self, *, warning: bool) -> tuple[Problem, ...]:
         of_this_kind = [problem for problem in self._found if problem.warning is warning]

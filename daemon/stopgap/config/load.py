@@ -80,6 +80,7 @@ def load(
     loader.finish(directory)
     if findings.errors:
         raise ConfigError(findings.errors)
+    findings.settle(whole=not source.is_part(directory))
     rules = tuple(loader.rules.values())
     return Loaded(
         rules=rules,

@@ -7,6 +7,7 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 
+_LINE = re.compile(r"[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029]|$)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
@@ -101,6 +102,12 @@ class Node:
                 items = here.items or ()
                 here = items[step] if isinstance(step, int) and step < len(items) else None
         return here
+
+
+def lines_of(source: str) -> list[str]:
+    """Split the text of a file into lines, with what ends them, as YAML counts them."""
+    found: list[str] = _LINE.findall(source)
+    return found[:-1] or found
 
 
 def scalar(text: str, *, plain: bool) -> Any:

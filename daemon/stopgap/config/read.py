@@ -4,7 +4,7 @@
 need (tags, merge keys, several documents, tables as keys) is refused; aliases work, and are bounded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -22,9 +22,10 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from stopgap.config.allow import Span, allows_of
 from stopgap.config.codes import Wrong
 from stopgap.config.findings import Findings
-from stopgap.config.node import Mark, Node, scalar
+from stopgap.config.node import Mark, Node, lines_of, scalar
 
 MOST_NODES = 250_000
 DEEPEST = 40
@@ -52,8 +53,9 @@ class _Stop(Exception):  # noqa: N818 - ends the reading of one file
 
 def read(source: str, file: str, findings: Findings) -> Node | None:
     """Read one document. Everything that is wrong goes to the findings; None when nothing can be made of it."""
+    composer = _Composer(source, file, findings)
     try:
-        return _Composer(source, file, findings).document()
+        root = composer.document()
     except _Stop as stop:
         findings.error(stop.mark, stop.text, stop.hint, code=stop.code)
     except MarkedYAMLError as wrong:
@@ -63,6 +65,9 @@ def read(source: str, file: str, findings: Findings) -> Node | None:
         findings.error(Mark(file, line, column), "a control character", "remove it", code=Wrong.SYNTAX)
     except YAMLError as wrong:
         findings.error(Mark(file), f"not YAML: {' '.join(str(wrong).split())[:200]}", code=Wrong.SYNTAX)
+    else:
+        findings.allows += allows_of(source, file, composer.spans, root)
+        return root
     return None
 
 
@@ -72,7 +77,7 @@ def _place(wrong: MarkedYAMLError, source: str, file: str) -> Mark:
         mark = wrong.context_mark  # where the quote opens, not where the file ends
     if mark is None:
         return Mark(file)
-    lines = source.splitlines() or [""]
+    lines = [line.rstrip("\r\n\x85\u2028\u2029") for line in lines_of(source)]
     line = min(mark.line, len(lines) - 1)
     column = mark.column if line == mark.line else len(lines[line])
     return Mark(file, line + 1, column + 1)
@@ -98,9 +103,20 @@ class _Composer:
         self._source = source
         self._file = file
         self._findings = findings
-        self._events: Iterator[Event] = iter(YAML(typ="safe", pure=True).parse(source))
+        self._events: Iterator[Event] = self._noted(YAML(typ="safe", pure=True).parse(source))
+        self.spans: list[Span] = []
         self._anchors: dict[str, Node] = {}
         self._count = 0
+
+    def _noted(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Note where the scalars stand."""
+        for event in events:
+            if isinstance(event, ScalarEvent):
+                begin, end = event.start_mark.index, event.end_mark.index
+                if event.style in {"|", ">"}:
+                    begin = self._source.find("\n", begin)  # a comment may stand beside the sign
+                self.spans.append((begin, end))
+            yield event
 
     def document(self) -> Node | None:
         """Return the only document, None for a file that holds none."""

@@ -112,7 +112,7 @@ def read_file(path: Path, findings: Findings) -> Node | None:
         source = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8-sig")) + 1
         hint = "save the file as UTF-8"
         findings.error(Mark(file, line, column), "not UTF-8", hint, code=Wrong.UNREADABLE)
         return None
