@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _WHOLE = re.compile(r"(?:\d+(?:ms|[smhdw]))+")
@@ -49,5 +49,14 @@ def span(duration: timedelta) -> str:
     return print_duration(timedelta(seconds=seconds)) if seconds else "0s"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(print_duration)]
+_WRITTEN = {
+    "type": ["string", "integer"],
+    "pattern": r"^(?:0|(?:[0-9]+(?:ms|[smhdw]))+)$",
+    "minimum": 0,
+    "maximum": 0,
+    "patternErrorMessage": "a duration is a number with a unit, such as 30s, 10m or 1h30m",
+}
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), PlainSerializer(print_duration), WithJsonSchema(_WRITTEN)
+]
 """A pydantic field type for durations."""

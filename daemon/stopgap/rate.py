@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from stopgap.duration import parse_duration, print_duration
 
@@ -36,5 +36,10 @@ def parse_rate(text: object) -> Rate:
     return Rate(int(found[1]), window)
 
 
-RateText = Annotated[Rate, BeforeValidator(parse_rate), PlainSerializer(str)]
+_WRITTEN = {
+    "type": "string",
+    "pattern": r"^\s*[0-9]{1,9}\s*/\s*(?:[0-9]+(?:ms|[smhdw]))+\s*$",
+    "patternErrorMessage": "a rate is a count and a duration, such as 3/1h",
+}
+RateText = Annotated[Rate, BeforeValidator(parse_rate), PlainSerializer(str), WithJsonSchema(_WRITTEN)]
 """A pydantic field type for rates."""

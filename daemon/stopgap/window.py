@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -161,5 +161,10 @@ def _zones() -> dict[str, str]:
     }
 
 
-WindowText = Annotated[Window, BeforeValidator(parse_window), PlainSerializer(str)]
+_WRITTEN = {
+    "type": "string",
+    "pattern": r"^\s*(?:[A-Za-z][A-Za-z,\s-]*?\s+)?[0-9]{1,2}:[0-9]{2}\s?-\s?[0-9]{1,2}:[0-9]{2}(?:\s+\S+)?\s*$",
+    "patternErrorMessage": "a window is written like `Fri 16:00-24:00 Europe/Madrid` or `Mon-Fri 22:00-06:00`",
+}
+WindowText = Annotated[Window, BeforeValidator(parse_window), PlainSerializer(str), WithJsonSchema(_WRITTEN)]
 """A pydantic field type for windows."""

@@ -25,12 +25,20 @@ Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 class ExecParams(Params):
     """The command, what it gets, and the commands that see and take back what it does."""
 
-    argv: Argv
-    env: Mapping[Variable, Text] = Field(default_factory=dict)
-    stdin: Text | None = None
-    revert: Argv | None = None
-    observe: Argv | None = None
-    idempotent: bool = False
+    argv: Annotated[Argv, Field(description="The command and its arguments; there is no shell.")]
+    env: Annotated[
+        Mapping[Variable, Text],
+        Field(description="Variables beside PATH, HOME, LANG and TZ; may hold secrets."),
+    ] = Field(default_factory=dict)
+    stdin: Annotated[Text | None, Field(description="What the command reads; may hold secrets.")] = None
+    revert: Annotated[
+        Argv | None, Field(description="The command that takes it back; reads what `observe` printed.")
+    ] = None
+    observe: Annotated[Argv | None, Field(description="The command that prints what `argv` changes.")] = None
+    idempotent: Annotated[
+        bool,
+        Field(description="Whether a second time does no harm when it is unknown what came of the first."),
+    ] = False
 
 
 class Exec(Action[ExecParams]):

@@ -35,9 +35,16 @@ class FlagParams(Params):
 
     verbatim = frozenset({"set", "back_to"})
 
-    at: Annotated[str, AfterValidator(_holds_flags)]
-    set: Settings
-    back_to: dict[str, Text] | None = None
+    at: Annotated[
+        str,
+        AfterValidator(_holds_flags),
+        Field(description="Where they stand: env:///path, json:///path#key, yaml:///path#key, fly://app."),
+    ]
+    set: Annotated[Settings, Field(description="Names and new values; the characters stay as they are.")]
+    back_to: Annotated[
+        dict[str, Text] | None,
+        Field(description="What to go back to, only where the old value cannot be read (fly)."),
+    ] = None
 
     @model_validator(mode="after")
     def _has_a_way_back(self) -> "FlagParams":

@@ -67,18 +67,30 @@ def _one_or_many(status: Any) -> Any:
 
 Url = Annotated[Text, AfterValidator(_web_address)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110, token
-Status = Annotated[tuple[Annotated[int, Field(ge=200, le=599)], ...], BeforeValidator(_one_or_many)]
+_Code = Annotated[int, Field(ge=200, le=599)]
+Status = Annotated[
+    tuple[_Code, ...], BeforeValidator(_one_or_many, json_schema_input_type=_Code | tuple[_Code, ...])
+]
 
 
 class Request(Params):
     """One request, and the statuses that mean success (none given: 200 to 299)."""
 
-    method: Method = Method.POST
-    url: Url | None = None
-    headers: Mapping[HeaderName, Annotated[Text, AfterValidator(_one_line)]] = Field(default_factory=dict)
-    json_: Any = Field(default=None, alias="json")
-    body: Text | None = None
-    status: Status = ()
+    method: Annotated[Method, Field(description="What the request asks for.")] = Method.POST
+    url: Annotated[
+        Url | None, Field(description="An http or https address; by default that of the step.")
+    ] = None
+    headers: Annotated[
+        Mapping[HeaderName, Annotated[Text, AfterValidator(_one_line)]],
+        Field(description="Headers by name; may hold secrets."),
+    ] = Field(default_factory=dict)
+    json_: Annotated[
+        Any, Field(alias="json", description="A body that is sent as JSON; templates may stand in its texts.")
+    ] = None
+    body: Annotated[Text | None, Field(description="A body that is sent as it is.")] = None
+    status: Annotated[
+        Status, Field(description="The statuses that mean success, one or a list; none given: 200 to 299.")
+    ] = ()
 
     @model_validator(mode="after")
     def _has_one_body(self) -> "Request":
@@ -94,17 +106,24 @@ class Request(Params):
 class Question(Request):
     """A request that shows what the step changes: the whole answer, or what stands at the dotted path `pick`."""
 
-    method: Method = Method.GET
-    pick: str = ""
+    method: Annotated[Method, Field(description="What the request asks for.")] = Method.GET
+    pick: Annotated[
+        str, Field(description="A dotted path into the JSON of the answer; without it the whole answer.")
+    ] = ""
 
 
 class HttpCallParams(Request):
     """The request, and the requests that see and take back what it does."""
 
-    url: Url
-    observe: Question | None = None
-    revert: Request | None = None
-    idempotent: bool | None = None
+    url: Annotated[Url, Field(description="An http or https address; may hold secrets.")]
+    observe: Annotated[
+        Question | None, Field(description="The request that shows what the step changes.")
+    ] = None
+    revert: Annotated[Request | None, Field(description="The request that takes it back.")] = None
+    idempotent: Annotated[
+        bool | None,
+        Field(description="Whether a second time does no harm; by default as the method says (RFC 9110)."),
+    ] = None
 
     @model_validator(mode="after")
     def _can_put_back(self) -> "HttpCallParams":

@@ -17,8 +17,11 @@ class ManualParams(Params):
     scalar = "say"
     prose = frozenset({"say"})
 
-    say: Annotated[str, Field(min_length=1, max_length=1000)]
-    runbook: Annotated[str, Field(max_length=1000, pattern="^https?://")] | None = None
+    say: Annotated[str, Field(min_length=1, max_length=1000, description="What a person is asked to do.")]
+    runbook: Annotated[
+        Annotated[str, Field(max_length=1000, pattern="^https?://")] | None,
+        Field(description="The address where it is written down at length."),
+    ] = None
 
 
 class Manual(Transient[ManualParams], Action[ManualParams]):

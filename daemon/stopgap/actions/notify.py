@@ -16,9 +16,13 @@ class NotifyParams(Params):
 
     prose = frozenset({"title", "body"})
 
-    contact: Annotated[str, Field(min_length=1, max_length=200)]
-    title: Annotated[str, Field(max_length=1000)] = ""
-    body: Annotated[str, Field(min_length=1, max_length=20_000)]
+    contact: Annotated[
+        str, Field(min_length=1, max_length=200, description="One of the contacts of the pack or the site.")
+    ]
+    title: Annotated[
+        str, Field(max_length=1000, description="Its first line; without it rule and target.")
+    ] = ""
+    body: Annotated[str, Field(min_length=1, max_length=20_000, description="Its text.")]
 
 
 class Notify(Transient[NotifyParams], Action[NotifyParams]):

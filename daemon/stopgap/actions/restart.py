@@ -4,7 +4,7 @@
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from stopgap.action import Action, Danger, Json, Moment, Params, Settled
 from stopgap.actions.transient import Transient
@@ -27,7 +27,13 @@ class RestartParams(Params):
 
     scalar = "at"
 
-    at: Annotated[str, AfterValidator(_restarts)]
+    at: Annotated[
+        str,
+        AfterValidator(_restarts),
+        Field(
+            description="What: systemd://unit, supervisor://socket#program, compose://project/service, fly://app."
+        ),
+    ]
 
 
 class Restart(Transient[RestartParams], Action[RestartParams]):

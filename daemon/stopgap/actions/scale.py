@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from stopgap.action import Action, Danger, Json, Moment, Params, Restored, Reverted, Settled
 from stopgap.backends import locate
@@ -32,17 +32,31 @@ def _size(value: object) -> str:
     return text
 
 
-Size = Annotated[str, BeforeValidator(_size)]
+Size = Annotated[
+    str,
+    BeforeValidator(_size),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "pattern": r"^[+-]?[0-9]{1,7}$",
+            "patternErrorMessage": "a size is a number, such as 3, or a change, such as +1",
+        }
+    ),
+]
 
 
 class ScaleParams(Params):
     """Where, which measure, how much, and the bounds."""
 
-    at: Annotated[str, AfterValidator(_scales)]
-    count: Size | None = None
-    memory: Size | None = None
-    min: Annotated[int, Field(ge=0)]
-    max: Annotated[int, Field(ge=1)]
+    at: Annotated[
+        str, AfterValidator(_scales), Field(description="What: compose://project/service, fly://app.")
+    ]
+    count: Annotated[Size | None, Field(description="How many instances: 3, or a change such as +1.")] = None
+    memory: Annotated[
+        Size | None, Field(description="How much memory each has, in MiB: 512, or a change such as +256.")
+    ] = None
+    min: Annotated[int, Field(ge=0, description="A result below this is refused.")]
+    max: Annotated[int, Field(ge=1, description="A result above this is refused.")]
 
     @property
     def measure(self) -> str:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from stopgap.action import Action, Danger, Json, Moment, Params, Restored, Reverted, Settled
 from stopgap.backends import locate
@@ -32,8 +32,12 @@ def _starts_and_stops(locator: str) -> str:
 class ServiceParams(Params):
     """Which service, and what it shall be."""
 
-    at: Annotated[str, AfterValidator(_starts_and_stops)]
-    state: State
+    at: Annotated[
+        str,
+        AfterValidator(_starts_and_stops),
+        Field(description="Which: systemd://unit, supervisor://socket#program, compose://project/service."),
+    ]
+    state: Annotated[State, Field(description="What it shall be.")]
 
 
 class Service(Action[ServiceParams]):

@@ -4,7 +4,7 @@
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ class WaitParams(Params):
 
     scalar = "for"
 
-    for_: Duration = Field(alias="for")
+    for_: Annotated[Duration, Field(alias="for", description="How long.")]
 
 
 class Wait(Transient[WaitParams], Action[WaitParams]):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from stopgap.audience import DEFAULT
 from stopgap.config.codes import Odd, Wrong
@@ -18,6 +18,7 @@ from stopgap.incident import EventKind as K
 from stopgap.rule import Escalation
 
 OFTENEST = timedelta(minutes=1)
+_EVENTS = [event.value for event in K if event is not K.NOTIFIED]
 _WRITE = "write one of when: mitigated, after: 15m, every: 30m"
 
 
@@ -39,12 +40,32 @@ def _not_hasty(every: timedelta) -> timedelta:
 class EscalationKeys(Keys):
     """Whom to tell, and when."""
 
-    when: Annotated[str, AfterValidator(_event)] | None = None
-    after: TimeLimit | None = None
-    every: Annotated[TimeLimit, AfterValidator(_not_hasty)] | None = None
-    even_if: Annotated[tuple[Literal["mitigated", "acknowledged"], ...], BeforeValidator(listed)] = ()
-    notify: Annotated[Texts, Field(min_length=1)]
-    message: Name | None = None
+    when: Annotated[
+        Annotated[str, AfterValidator(_event), WithJsonSchema({"enum": _EVENTS})] | None,
+        Field(description="The event of the timeline that is told, at once or `after` so long."),
+    ] = None
+    after: Annotated[
+        TimeLimit | None,
+        Field(description="Once, so long after the opening, or after the event that `when` names."),
+    ] = None
+    every: Annotated[
+        Annotated[TimeLimit, AfterValidator(_not_hasty)] | None,
+        Field(description="Again and again, so long from the opening on; at the oftenest each minute."),
+    ] = None
+    even_if: Annotated[
+        tuple[Literal["mitigated", "acknowledged"], ...],
+        BeforeValidator(listed),
+        Field(description="For `after` and `every`: rings all the same while the incident is so."),
+    ] = ()
+    notify: Annotated[
+        Texts, Field(min_length=1, description="Contacts of pack.yaml or site.yaml, by their names.")
+    ]
+    message: Annotated[
+        Name | None,
+        Field(
+            description="One of `messages`; without it `declaration`, `update` or, in the end, `resolution`."
+        ),
+    ] = None
 
     @property
     def timed(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from stopgap.config.keys import Keys, Text, TimeLimit, Whole, listed
 from stopgap.duration import Duration
@@ -20,6 +20,13 @@ SHORT_FORMS: Mapping[str, str] = {"circuit": "failures", "storm": "targets"}
 
 _SHARE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?%")
 _POPULATION = "write how many there are, or a query that counts them"
+_TOTAL_WRITTEN = {"type": ["string", "integer"], "minLength": 1, "minimum": 1}
+_MOST_WRITTEN = {
+    "type": ["string", "integer"],
+    "pattern": r"^\s*(?:0*[1-9][0-9]{0,8}|[0-9]{1,6}(?:\.[0-9]{1,6})? ?%)\s*$",
+    "minimum": 1,
+    "patternErrorMessage": "write a count such as 2, or a share such as 30%",
+}
 
 
 def _in_short(word: str) -> Callable[[Any], Any]:
@@ -78,21 +85,45 @@ def _term(value: Any) -> Any:
     return value["timeout"] if isinstance(value, dict) and set(value) == {"timeout"} else value
 
 
+class _Term(Keys):
+    """The long form of a term."""
+
+    timeout: Annotated[TimeLimit, Field(description="How long a person has.")]
+
+
 class CircuitKeys(Keys):
     """When incidents that did not hold stop the next ones; `2/6h` for short."""
 
-    failures: Annotated[RateText, AfterValidator(_one_or_more)] = DEFAULT.circuit.failures
-    lasts: TimeLimit = DEFAULT.circuit.lasts
+    failures: Annotated[
+        RateText,
+        AfterValidator(_one_or_more),
+        Field(description="So many incidents that did not hold, in so long."),
+    ] = DEFAULT.circuit.failures
+    lasts: Annotated[
+        TimeLimit,
+        Field(
+            description="How long nothing more is done, unless a person acknowledges the waiting incident."
+        ),
+    ] = DEFAULT.circuit.lasts
 
 
 class StormKeys(Keys):
     """From how many targets on it is a storm; `10/5m` for short."""
 
-    targets: Annotated[RateText, AfterValidator(_one_or_more)] = Rate(
-        DEFAULT.storm.targets, DEFAULT.storm.window
-    )
-    below: Annotated[Whole, Field(ge=1)] | None = None  # None: half of the targets
-    calm: TimeLimit = DEFAULT.storm.calm
+    targets: Annotated[
+        RateText,
+        AfterValidator(_one_or_more),
+        Field(description="More distinct targets than this, in so long, are a storm."),
+    ] = Rate(DEFAULT.storm.targets, DEFAULT.storm.window)
+    below: Annotated[
+        Annotated[Whole, Field(ge=1)] | None,
+        Field(
+            description="It is over with fewer targets than this; half of `targets` when nothing is written."
+        ),
+    ] = None
+    calm: Annotated[
+        TimeLimit, Field(description="How long there must be fewer than `below`, until it is over.")
+    ] = DEFAULT.storm.calm
 
 
 Windows = Annotated[tuple[WindowText, ...], BeforeValidator(listed)]
@@ -101,15 +132,25 @@ Windows = Annotated[tuple[WindowText, ...], BeforeValidator(listed)]
 class WindowsKeys(Keys):
     """When rungs may start."""
 
-    allow: Windows = ()
-    deny: Windows = ()
+    allow: Annotated[
+        Windows, Field(description="Rungs start only inside one of these; without any, always.")
+    ] = ()
+    deny: Annotated[Windows, Field(description="Rungs never start inside one of these.")] = ()
 
 
 class BlastRadiusKeys(Keys):
     """How much of how many. Defaults may hold one of the two; a rule needs both in the end."""
 
-    total: Annotated[str | int, PlainValidator(_total)] | None = None
-    max: Annotated[int | Fraction, PlainValidator(_most)] | None = None
+    total: Annotated[
+        Annotated[str | int, PlainValidator(_total), WithJsonSchema(_TOTAL_WRITTEN)] | None,
+        Field(description="How many there are: a number, or the PromQL query that counts them."),
+    ] = None
+    max: Annotated[
+        Annotated[int | Fraction, PlainValidator(_most), WithJsonSchema(_MOST_WRITTEN)] | None,
+        Field(
+            description="How many of them may be held or acted upon at once: a number, or a share such as 30%."
+        ),
+    ] = None
 
 
 class GuardKeys(Keys):
@@ -120,26 +161,76 @@ class GuardKeys(Keys):
         "write it beside `guard`",
     )
 
-    cooldown: Duration = DEFAULT.cooldown
-    budget: RateText = DEFAULT.budget
-    budget_global: RateText = DEFAULT.budget_global
-    circuit: Annotated[CircuitKeys, BeforeValidator(_in_short("failures"))] = CircuitKeys()
-    storm: Annotated[StormKeys, BeforeValidator(_in_short("targets"))] = StormKeys()
-    windows: WindowsKeys = WindowsKeys()
-    blast_radius: Annotated[BlastRadiusKeys | None, BeforeValidator(_given)] = None
-    protected: Annotated[tuple[Text, ...], BeforeValidator(listed)] = DEFAULT.protected
+    cooldown: Annotated[
+        Duration,
+        Field(
+            description="Pause after an incident of this rule on this target that did not hold; not after a flap."
+        ),
+    ] = DEFAULT.cooldown
+    budget: Annotated[RateText, Field(description="Rungs that the rule may start in any such time.")] = (
+        DEFAULT.budget
+    )
+    budget_global: Annotated[
+        RateText, Field(description="Rungs that all rules together may start in any such time.")
+    ] = DEFAULT.budget_global
+    circuit: Annotated[
+        CircuitKeys,
+        BeforeValidator(_in_short("failures"), json_schema_input_type=RateText | CircuitKeys),
+        Field(
+            description="So many incidents of this rule on this target that did not hold: nothing more is done."
+        ),
+    ] = CircuitKeys()
+    storm: Annotated[
+        StormKeys,
+        BeforeValidator(_in_short("targets"), json_schema_input_type=RateText | StormKeys),
+        Field(
+            description="More distinct targets than this: nothing new is started, and one message says so."
+        ),
+    ] = StormKeys()
+    windows: Annotated[WindowsKeys, Field(description="When rungs may start.")] = WindowsKeys()
+    blast_radius: Annotated[
+        BlastRadiusKeys | None,
+        BeforeValidator(_given, json_schema_input_type=BlastRadiusKeys),
+        Field(
+            description="How many of a population may be held or acted upon at once; an unknown total refuses."
+        ),
+    ] = None
+    protected: Annotated[
+        tuple[Text, ...],
+        BeforeValidator(listed),
+        Field(description="Patterns (`db-*`) of targets and resources that are never touched; lists add up."),
+    ] = DEFAULT.protected
 
 
 class TermKeys(Keys):
     """What a rule has beside its guards, and its pack and site may set for it."""
 
-    guard: GuardKeys = GuardKeys()
-    mode: Mode = Mode.AUTO
-    hold: Duration = DEFAULT.hold
-    max_hold: TimeLimit = DEFAULT.max_hold
-    flap_window: Duration = DEFAULT.flap_window
-    unknown_for: Duration = DEFAULT.unknown_for
-    approval: Annotated[TimeLimit, BeforeValidator(_term)] = DEFAULT.approval
+    guard: Annotated[GuardKeys, Field(description="What bounds it; every guard is on with its default.")] = (
+        GuardKeys()
+    )
+    mode: Annotated[
+        Mode,
+        Field(
+            description="auto acts, approve asks a person before each rung, shadow only says what it would do."
+        ),
+    ] = Mode.AUTO
+    hold: Annotated[
+        Duration, Field(description="How long the cause must be gone until all is taken back.")
+    ] = DEFAULT.hold
+    max_hold: Annotated[
+        TimeLimit, Field(description="The lease: when it is over, a person hears of it each hour.")
+    ] = DEFAULT.max_hold
+    flap_window: Annotated[
+        Duration, Field(description="Firing again so soon after it was taken back is a flap.")
+    ] = DEFAULT.flap_window
+    unknown_for: Annotated[
+        Duration, Field(description="How long unknown answers are asked again until a person gets it.")
+    ] = DEFAULT.unknown_for
+    approval: Annotated[
+        TimeLimit,
+        BeforeValidator(_term, json_schema_input_type=TimeLimit | _Term),
+        Field(description="How long a person has to approve where a rung does not say so; silence means no."),
+    ] = DEFAULT.approval
 
 
 class DefaultKeys(TermKeys, GuardKeys):
@@ -162,5 +253,9 @@ class SiteDefaultKeys(DefaultKeys):
 
     elsewhere: ClassVar[Mapping[str, str]] = {"yield_to": "write it in a rule"}
 
-    actions_at_once: AtOnceCount = AtOnce().actions
-    probes_at_once: AtOnceCount = AtOnce().probes
+    actions_at_once: Annotated[
+        AtOnceCount, Field(description="How many acts the whole daemon does at the same time.")
+    ] = AtOnce().actions
+    probes_at_once: Annotated[
+        AtOnceCount, Field(description="How many probes the whole daemon asks at the same time.")
+    ] = AtOnce().probes

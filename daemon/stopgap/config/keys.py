@@ -39,4 +39,4 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,9
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(listed)]
 TimeLimit = Annotated[Duration, AfterValidator(_some_time)]
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from stopgap.action import Params
 from stopgap.context import Context
@@ -40,8 +40,16 @@ class AlertParams(Params):
     scalar: ClassVar[str] = "labels"
     verbatim: ClassVar[frozenset[str]] = frozenset({"labels"})
 
-    labels: Annotated[dict[str, str], BeforeValidator(_named), AfterValidator(_checked)]
-    job: str | None = None
+    labels: Annotated[
+        dict[str, str],
+        BeforeValidator(_named, json_schema_input_type=str | dict[str, str]),
+        AfterValidator(_checked),
+        Field(description="Labels of the alert as Alertmanager shows them, `alertname` among them."),
+    ]
+    job: Annotated[
+        str | None,
+        Field(description='Whose targets must be up; by default the label job; "": nobody\'s.'),
+    ] = None
 
     @property
     def asked_job(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -73,5 +73,10 @@ def is_condition(text: object) -> bool:
     return isinstance(text, str) and text.lstrip()[:1] in ("=", "!", "<", ">") and len(text.strip()) > 1
 
 
-Is = Annotated[Condition, BeforeValidator(parse_condition), PlainSerializer(str)]
+_WRITTEN = {
+    "type": "string",
+    "pattern": r"^\s*(?:==|!=|<=|>=|<|>)\s*\S",
+    "patternErrorMessage": "a condition is a comparison, such as '== 1', '< 0.5' or '!= \"closed\"'",
+}
+Is = Annotated[Condition, BeforeValidator(parse_condition), PlainSerializer(str), WithJsonSchema(_WRITTEN)]
 """A pydantic field type for conditions."""

@@ -23,10 +23,14 @@ class ExecParams(Params):
 
     scalar: ClassVar[str] = ""
 
-    argv: tuple[str, ...] = Field(min_length=1, max_length=200)
-    env: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Text] = Field(
-        default_factory=dict
-    )
+    argv: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, max_length=200, description="The command and its arguments; there is no shell."),
+    ]
+    env: Annotated[
+        Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Text],
+        Field(description="Variables beside PATH, HOME, LANG and TZ; may hold secrets."),
+    ] = Field(default_factory=dict)
 
 
 class Exec:

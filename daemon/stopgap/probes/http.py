@@ -69,14 +69,24 @@ class HttpParams(Params):
     scalar: ClassVar[str] = "url"
     siblings: ClassVar[frozenset[str]] = frozenset({"json"})
 
-    url: Annotated[Text, AfterValidator(_web_address)]
-    status: Annotated[tuple[Status, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = (200,)
-    method: Method = Method.GET
-    headers: Mapping[HeaderName, Annotated[Text, AfterValidator(_header_value)]] = Field(default_factory=dict)
-    contains: str = ""
-    json_: Mapping[str, Annotated[Scalar, AfterValidator(_expected)]] = Field(
-        default_factory=dict, alias="json"
-    )
+    url: Annotated[
+        Text, AfterValidator(_web_address), Field(description="An http or https address; may hold secrets.")
+    ]
+    status: Annotated[
+        tuple[Status, ...],
+        BeforeValidator(_one_or_many, json_schema_input_type=Status | tuple[Status, ...]),
+        Field(min_length=1, description="The statuses that are healthy, one or a list."),
+    ] = (200,)
+    method: Annotated[Method, Field(description="What the request asks for.")] = Method.GET
+    headers: Annotated[
+        Mapping[HeaderName, Annotated[Text, AfterValidator(_header_value)]],
+        Field(description="Headers by name; may hold secrets."),
+    ] = Field(default_factory=dict)
+    contains: Annotated[str, Field(description="A text that the answer must hold.")] = ""
+    json_: Annotated[
+        Mapping[str, Annotated[Scalar, AfterValidator(_expected)]],
+        Field(alias="json", description="Dotted paths into the JSON of the answer: a value or a condition."),
+    ] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _head_has_no_body(self) -> Self:

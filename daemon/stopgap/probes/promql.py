@@ -26,8 +26,14 @@ class PromqlParams(Params):
     scalar: ClassVar[str] = "query"
     siblings: ClassVar[frozenset[str]] = frozenset({"is"})
 
-    query: str = Field(min_length=1, max_length=10_000)
-    is_: Annotated[Is, AfterValidator(_numeric)] = Field(alias="is")
+    query: Annotated[
+        str, Field(min_length=1, max_length=10_000, description="An instant query, without the comparison.")
+    ]
+    is_: Annotated[
+        Is,
+        AfterValidator(_numeric),
+        Field(alias="is", description="What every element of the answer must be: == 1, < 0.5."),
+    ]
 
 
 class Promql:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from stopgap.action import Params
 from stopgap.context import Context
@@ -44,7 +44,9 @@ class TcpParams(Params):
 
     scalar: ClassVar[str] = "address"
 
-    address: Annotated[str, AfterValidator(_checked)]
+    address: Annotated[
+        str, AfterValidator(_checked), Field(description="host:port, or [::1]:port for an IPv6 address.")
+    ]
 
 
 class Tcp:
