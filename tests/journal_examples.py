@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.memory_journal import MemoryJournal
-
 from stopgap.guard import Request
 from stopgap.incident import Event, EventKind, Outcome
 from stopgap.journal import Append, Closing, Journal, Line, Sighting
+from stopgap.simulate.journal import MemoryJournal
 from stopgap.store import open_store
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

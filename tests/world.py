@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from tests.memory_journal import MemoryJournal
-
 from stopgap.action import Danger, Moment, Params, Restored, Reverted, Settled
 from stopgap.alert import Alert
 from stopgap.catalog import Catalog
@@ -21,6 +19,7 @@ from stopgap.probe import Finding, Verdict
 from stopgap.rate import Rate
 from stopgap.rule import Limits, ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.rulebook import Rulebook
+from stopgap.simulate.journal import MemoryJournal
 from stopgap.storm import StormLimit
 from stopgap.terms import Terms
 
@@ -253,7 +252,7 @@ class World:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.journal._observers.clear()
+        self.journal.unsubscribe()
         self.engine = self._engine()
         await self.engine.start()
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests import memory_journal
 from tests.journal_examples import (
     HandClock,
     acting,
@@ -23,6 +22,7 @@ from stopgap.journal import Append, Journal
 from stopgap.ledger import Failure, Ledger
 from stopgap.rate import Rate
 from stopgap.rule import BlastRadius, Circuit, Limits
+from stopgap.simulate import journal as simulated
 from stopgap.store import reading
 
 HOUR = timedelta(hours=1)
@@ -367,7 +367,7 @@ async def test_openings_are_told_oldest_first_live_or_closed_since_a_moment(
     assert await journal.openings(seen[0][1]) == tuple(seen)
     assert await journal.openings(seen[1][1]) == tuple(seen[1:])
     assert await journal.openings(clock.now() + HOUR) == ()
-    for module in (reading, memory_journal):
+    for module in (reading, simulated):
         monkeypatch.setattr(module, "OPENINGS", 2)
     assert await journal.openings(seen[0][1]) == tuple(seen[-2:])
 

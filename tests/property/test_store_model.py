@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.journal_examples import HandClock, acting, closing, event, listen, sighting
-from tests.memory_journal import MemoryJournal
 
 from stopgap.guard import Extent, Request
 from stopgap.incident import EventKind as K, Outcome
@@ -19,6 +18,7 @@ from stopgap.journal import Append, Closing
 from stopgap.ledger import Brake, BrakeScope, Ledger
 from stopgap.rate import Rate
 from stopgap.rule import BlastRadius, Limits, Mode
+from stopgap.simulate.journal import MemoryJournal
 from stopgap.store import open_store
 
 RULES, TARGETS, RESOURCES = ("p/one", "p/two", "q/one"), ("api", "db"), ("env:x", "env:y", "target:db")

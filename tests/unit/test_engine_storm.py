@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tests.memory_journal import MemoryJournal
 from tests.unit.test_engine_guards import GENEROUS, HOUR, acted, hosts, per_host
 from tests.virtual import virtually
 from tests.world import MOCK, World, alert, book, probe
@@ -15,6 +14,7 @@ from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K, Phase
 from stopgap.rate import Rate
 from stopgap.rule import Limits
+from stopgap.simulate.journal import MemoryJournal
 
 LIMITS = replace(GENEROUS, storm=Limits().storm)
 
