@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from stopgap.alert import DRILL
 from stopgap.incident import (
     AlertState,
     Answer,
@@ -14,6 +15,7 @@ from stopgap.incident import (
     EventKind as K,
     Incident,
     Outcome,
+    Phase,
     ProbeState,
     Ref,
     Role,
@@ -21,6 +23,7 @@ from stopgap.incident import (
     StepState,
     StepStatus,
     changed,
+    common,
 )
 
 
@@ -34,6 +37,7 @@ def _alert(detail: Mapping[str, Any]) -> AlertState:
 
 def _opened(state: Incident, event: Event) -> Incident:
     d = event.detail
+    alerts = {fingerprint: _alert(alert) for fingerprint, alert in d.get("alerts", {}).items()}
     return changed(
         state,
         rule=d.get("rule", ""),
@@ -43,13 +47,14 @@ def _opened(state: Incident, event: Event) -> Incident:
         mode=d.get("mode", "auto"),
         because=d.get("because", ""),
         flaw=d.get("flaw", ""),
+        drill=common([alert.labels for alert in alerts.values()]).get(DRILL, ""),
         follows=d.get("follows", ""),
         flaps=d.get("flaps", 0),
         rung=d.get("rung", 0),
         used=frozenset(d.get("used", ())),
         opened_at=event.at,
         phase_at=event.at,
-        alerts={fingerprint: _alert(alert) for fingerprint, alert in d.get("alerts", {}).items()},
+        alerts=alerts,
     )
 
 
@@ -308,6 +313,38 @@ def _handed_over(state: Incident, event: Event) -> Incident:
     return changed(state, handed_over=True, applying=False, stuck=stuck, reason=reason)
 
 
+def _retried(state: Incident, event: Event) -> Incident:
+    """Let automation go on at a rung, or at an act that nobody could judge, with keys that no act before had."""
+    number = rung_of(event)
+    anew = state.phase in (Phase.OPEN, Phase.WAITING)
+    steps = {
+        ref: _anew(step)
+        if anew and ref.rung == number
+        else _again(step)
+        if step.status is StepStatus.UNCLEAR
+        else step
+        for ref, step in state.steps.items()
+    }
+    name = state.rungs[number].name if number in state.rungs else ""
+    return changed(
+        state,
+        rung=number,
+        steps=steps,
+        used=state.used - {name},
+        approval=None,
+        handed_over=False,
+        applying=True,
+        stuck=False,
+        reason="",
+        undecided=False,
+        phase_at=event.at,  # its probes are given their time once more
+    )
+
+
+def _anew(step: StepState) -> StepState:
+    return replace(_again(step), n=step.n + 1)
+
+
 def _shadow_planned(state: Incident, _: Event) -> Incident:
     return changed(state, applying=False, reason="shadow")
 
@@ -333,6 +370,10 @@ def _acknowledged(state: Incident, event: Event) -> Incident:
 
 def _lost(state: Incident, _: Event) -> Incident:
     return changed(state, lost=True)
+
+
+def _drill_overtaken(state: Incident, _: Event) -> Incident:
+    return changed(state, drill="")
 
 
 REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
@@ -373,7 +414,9 @@ REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
     K.HANDED_OVER: _handed_over,
     K.SHADOW_PLANNED: _shadow_planned,
     K.ACKNOWLEDGED: _acknowledged,
+    K.RETRIED: _retried,
     K.ADOPTED: _adopted,
     K.KEPT: _kept,
+    K.DRILL_OVERTAKEN: _drill_overtaken,
     K.CLOSED: _closed,
 }

@@ -82,6 +82,7 @@ class EventKind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     NOTE_ADDED = "note_added"
     MANUAL_DONE = "manual_done"
+    RETRIED = "retried"
     ADOPTED = "adopted"
     BRAKED = "braked"
     BRAKE_RELEASED = "brake_released"
@@ -94,6 +95,7 @@ class EventKind(StrEnum):
     LOGIN_REFUSED = "login_refused"
     STORM_BEGAN = "storm_began"
     STORM_ENDED = "storm_ended"
+    DRILL_OVERTAKEN = "drill_overtaken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class Incident:
     mode: str = "auto"
     because: str = ""  # why its mode is more careful than the rule's
     flaw: str = ""  # why the target could not be rendered
+    drill: str = ""  # the name of the drill that it is, until a real alert overtakes it
     follows: str = ""
     flaps: int = 0
     seq: int = 0

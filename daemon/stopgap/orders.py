@@ -122,11 +122,39 @@ class Orders:
 
         await self._give(identifier, order)
 
+    async def retry(self, identifier: str, by: str, why: str) -> None:
+        """Give an incident that was handed over back to automation, where its ladder stands; the guards count.
+
+        Raises NoSuchIncident, NotPossible, StoreError.
+        """
+
+        def order(state: Incident) -> tuple[Event, ...]:
+            rung = self._retried(state)
+            return (self._event(K.RETRIED, rung=rung, by=by, why=why),)
+
+        await self._give(identifier, order)
+
+    def _retried(self, state: Incident) -> int:
+        """Return the rung at which automation goes on: the last one, where the ladder is exhausted."""
+        rule = self._ward.rule_of(state)
+        if not state.handed_over:
+            raise NotPossible("it is not handed over: automation is at it")
+        if rule is None or not rule.ladder:
+            raise NotPossible("it has no ladder that could be tried again")
+        if state.flaw or not state.firing or state.phase in (Phase.RECOVERING, Phase.REVERTING):
+            raise NotPossible(f"there is nothing to try: {_why_not(state)}")
+        rung = min(state.rung, len(rule.ladder) - 1)
+        if state.phase in (Phase.OPEN, Phase.WAITING) and rung in state.held:
+            raise NotPossible("the last rung is still held, and nothing stands above it: revert it first")
+        return rung
+
     async def adopt(self, identifier: str, by: str, why: str) -> None:
         """Let an incident act that was held in shadow for being new. Raises NoSuchIncident, NotPossible, StoreError."""
 
         def order(state: Incident) -> tuple[Event, ...]:
             rule = self._ward.rule_of(state)
+            if state.drill:
+                raise NotPossible("it is a drill: run it again without --shadow to let it act")
             if rule is None or state.mode != Mode.SHADOW:
                 raise NotPossible("it is not held in shadow: there is nothing to adopt")
             mode = bounded(rule.mode, self._ward.mode)
@@ -222,3 +250,9 @@ class Orders:
         if not timeline:
             return NoSuchIncident(f"no incident {identifier[:64]}")
         return NotPossible(f"it is closed: {fold(identifier, timeline).outcome}")
+
+
+def _why_not(state: Incident) -> str:
+    if state.flaw:
+        return "its target cannot be rendered from the alert"
+    return "its alerts are over" if not state.firing else "it is being taken back"

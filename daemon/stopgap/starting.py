@@ -80,7 +80,8 @@ class Starter:
         if isinstance(planned, Refusal):
             return unplanned(move.rung, planned)
         request = petition(state, rule, planned, move.mode, self._planner.rulebook, at)
-        act = Act(state, rule, planned, Ref(move.rung, Role.DO, 0), 1, hurry)
+        ref = Ref(move.rung, Role.DO, 0)
+        act = Act(state, rule, planned, ref, state.steps[ref].n if ref in state.steps else 1, hurry)
         turns = self._steps.turns(act)
         if not turns.free:  # what the guards refuse anyway need not wait for a turn to hear of it
             refusal = await self._refusal(request)

@@ -79,6 +79,10 @@ class Orders(Protocol):
         """Say that the step which waits for a person is done."""
         ...
 
+    async def retry(self, identifier: str, by: str, why: str) -> None:
+        """Give it back to automation."""
+        ...
+
     async def adopt(self, identifier: str, by: str, why: str) -> None:
         """Let it act that was held in shadow for being new."""
         ...

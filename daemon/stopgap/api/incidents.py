@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stopgap import view
 from stopgap.api.desk import DESK, Desk
 from stopgap.api.problem import Problem, reply
-from stopgap.api.said import Ack, Adopt, Approve, Close, Deny, Done, Extend, Note, Revert, query, read
+from stopgap.api.said import Ack, Adopt, Approve, Close, Deny, Done, Extend, Note, Retry, Revert, query, read
 from stopgap.incident import Incident, Phase
 from stopgap.journal import CONTROL
 from stopgap.orders import NoSuchIncident
@@ -93,6 +93,11 @@ async def _note(desk: Desk, request: web.Request, identifier: str) -> None:
     await desk.orders.note(identifier, said.by, said.text)
 
 
+async def _retry(desk: Desk, request: web.Request, identifier: str) -> None:
+    said = await read(request, Retry)
+    await desk.orders.retry(identifier, said.by, said.why)
+
+
 async def _adopt(desk: Desk, request: web.Request, identifier: str) -> None:
     said = await read(request, Adopt)
     await desk.orders.adopt(identifier, said.by, said.why)
@@ -126,6 +131,7 @@ ORDERS: dict[str, Callable[[Desk, web.Request, str], Awaitable[None]]] = {
     "extend": _extend,
     "close": _close,
     "done": _done,
+    "retry": _retry,
     "note": _note,
     "adopt": _adopt,
 }

@@ -62,6 +62,12 @@ class Note(Said):
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
+class Retry(Said):
+    """Body of `retry`."""
+
+    why: Why
+
+
 class Adopt(Said):
     """Body of `adopt`."""
 

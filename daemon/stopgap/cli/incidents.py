@@ -85,6 +85,11 @@ def done(identifier: Identifier, why: Why = "", url: Url = URL, as_json: AsJson 
     _order("done", identifier, url, {"why": why}, as_json=as_json)
 
 
+def retry(identifier: Identifier, why: Why, url: Url = URL, as_json: AsJson = False) -> None:
+    """Give an incident that was handed over back to automation, where its ladder stands; the guards count."""
+    _order("retry", identifier, url, {"why": why}, as_json=as_json)
+
+
 def adopt(identifier: Identifier, why: Why, url: Url = URL, as_json: AsJson = False) -> None:
     """Let an incident act that was held in shadow, because it or its rule was new."""
     _order("adopt", identifier, url, {"why": why}, as_json=as_json)

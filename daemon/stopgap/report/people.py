@@ -14,6 +14,7 @@ DEEDS = {
     K.KEPT: "kept what is in place",
     K.NOTE_ADDED: "noted",
     K.MANUAL_DONE: "did by hand what was asked for",
+    K.RETRIED: "gave it back to automation",
     K.ADOPTED: "let it act, and no longer only watch",
 }
 
