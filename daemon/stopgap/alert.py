@@ -22,6 +22,8 @@ LARGEST_ALERT = (
 )
 LARGEST_ENVELOPE = 65_536  # characters of the receiver, of the group key and of the external URL, each
 MOST_LABELS = 1024  # per alert; annotations too
+DRILL = "stopgap_drill"
+"""The label of a drill's alert, whose value is the drill's name. Nobody outside may set it: Stopgap alone makes such alerts."""
 _MOST_TRUNCATED = 2**31
 _CACHED = 2048  # bytes of a label set that is worth remembering
 _LONGEST_TIME = 40  # characters
@@ -37,6 +39,7 @@ class BadAlert(StrEnum):
     BAD_ANNOTATIONS = "bad_annotations"
     BAD_TIME = "bad_time"
     TOO_LARGE = "too_large"
+    RESERVED_LABEL = "reserved_label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,8 @@ def _truncated(raw: object) -> int:
 def read_alert(raw: object) -> Alert | BadAlert:
     """Read one alert of a notification, or say why it is not taken. Never raises.
 
-    Empty labels are dropped, as Alertmanager does. A missing `endsAt`, or one in the year 1, is no end.
+    Empty labels are dropped, as Alertmanager does. A missing `endsAt`, or one in the year 1, is no end. An alert with the label of
+    drills is refused: whoever can post notifications must neither forge a drill nor end one.
     """
     if not isinstance(raw, dict):
         return BadAlert.NOT_AN_OBJECT
@@ -190,6 +194,8 @@ def _read_labels(raw: object) -> dict[str, str] | BadAlert:
     if not _is_text_map(raw):
         return BadAlert.BAD_LABELS
     labels = {name: value for name, value in raw.items() if value} if "" in raw.values() else raw
+    if DRILL in labels:
+        return BadAlert.RESERVED_LABEL
     return labels if labels and "" not in labels else BadAlert.BAD_LABELS
 
 

@@ -158,12 +158,12 @@ def _polled(raw: Any) -> Polled | None:
 
 
 def _alert(raw: Any) -> Alert | None:
-    """Read an alert as the webhook's reader does, without its annotations where these alone are bad; None: bad labels."""
+    """Read an alert as the webhook's reader does, without its annotations where these alone are bad; None: labels not taken."""
     given = raw | {"status": "firing", "endsAt": None}  # `endsAt` is when it ends unless it is sent again
     alert = read_alert(given)
     if alert is BadAlert.BAD_ANNOTATIONS or alert is BadAlert.TOO_LARGE:
         alert = read_alert(given | {"annotations": None, "generatorURL": None})
-    if alert is BadAlert.BAD_LABELS or alert is BadAlert.TOO_LARGE:
+    if alert in (BadAlert.BAD_LABELS, BadAlert.TOO_LARGE, BadAlert.RESERVED_LABEL):
         return None
     if isinstance(alert, BadAlert):
         raise ValueError(alert)  # noqa: TRY004 - its content is wrong

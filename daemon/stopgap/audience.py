@@ -17,6 +17,7 @@ ALWAYS = frozenset(
         K.LEASE_EXPIRED,
         K.REVERT_FAILED,
         K.DRIFTED,
+        K.DRILL_OVERTAKEN,
         K.NOTIFY_FAILED,
     }
 )
@@ -59,11 +60,24 @@ def hearers(rule: Rule, event: Event, state: Incident) -> tuple[str, ...]:
     if event.kind is K.NOTIFIED:
         return ()
     names = wanted(rule, event.kind) or ((DEFAULT,) if must_hear(event, state) else ())
+    if event.kind is K.DRILL_OVERTAKEN:  # whoever took it for a drill must hear how it stands
+        names = tuple(dict.fromkeys((*names, *_would_have_heard(rule, state))))
     if event.kind is not K.NOTIFY_FAILED:
         return names
     if event.detail.get("when") == K.NOTIFY_FAILED:
         return ()  # or nobody would ever be done with failing
     return tuple(name for name in names if name != event.detail.get("contact"))
+
+
+def _would_have_heard(rule: Rule, state: Incident) -> tuple[str, ...]:
+    """Return whom the rule tells at once of what has become of an incident by now."""
+    passed = {
+        K.OPENED: True,
+        K.MITIGATED: state.mitigated_at is not None,
+        K.MITIGATION_LOST: state.lost,
+        K.HANDED_OVER: state.handed_over,
+    }
+    return tuple(name for kind, is_so in passed.items() if is_so for name in wanted(rule, kind))
 
 
 def _stalls(reason: str, state: Incident) -> bool:

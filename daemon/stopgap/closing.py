@@ -8,11 +8,13 @@ from stopgap.rule import Rule
 def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool = False) -> Closing:
     """Return the closing of an incident. Alerts that fire again while it is taken back open the next one, if `rule` takes them.
 
-    What held and is wholly back can flap: the next incident starts at the highest rung that did not fail.
+    What held and is wholly back can flap: the next incident starts at the highest rung that did not fail. A drill that helped
+    leaves no cooldown behind: its row says that it is back even where there was nothing to take back.
     """
     helped = [number for number, rung in state.rungs.items() if not rung.failed]
     last = max(helped, default=0)
     held_and_back = bool(helped) and state.cause is Cause.RECOVERED and not state.reverting
+    left_nothing = bool(state.drill and helped and state.mitigated_at) and not state.held
     refiring: tuple[Sighting, ...] = ()
     if state.firing and not serve and rule is not None:
         refiring = tuple(
@@ -25,11 +27,12 @@ def closing_of(state: Incident, rule: Rule | None, event: Event, *, serve: bool 
         severity=state.severity,
         rung=last,
         mitigated_at=state.mitigated_at,
-        reverted_at=event.at if held_and_back else None,
+        reverted_at=event.at if held_and_back or left_nothing else None,
         serve=serve,
         refiring=refiring,
         used=tuple(sorted(state.used)),
         helped=state.rungs[last].name if helped else "",
+        drill=state.drill,
     )
 
 

@@ -67,7 +67,7 @@ class Closing:
 
     `serve` marks its firing alerts as served: their repeats open nothing. Otherwise those that still fire (`refiring`)
     open the next incident in the same commit. `used` are the rungs that must not run again along the chain of flaps; `helped` is
-    the name of the highest one that did not fail.
+    the name of the highest one that did not fail; `drill` is the name of the drill that it was to the end.
     """
 
     outcome: Outcome
@@ -79,6 +79,7 @@ class Closing:
     refiring: tuple[Sighting, ...] = ()
     used: tuple[str, ...] = ()
     helped: str = ""
+    drill: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Stored:
     mitigated_at: datetime | None = None
     closed_at: datetime | None = None
     follows: str = ""
+    drill: str = ""
 
 
 class Journal(Protocol):

@@ -37,6 +37,7 @@ LEVELS: Mapping[K, int] = {
     K.DRIFTED: logging.WARNING,
     K.NOTIFY_FAILED: logging.WARNING,
     K.BRAKED: logging.WARNING,
+    K.DRILL_OVERTAKEN: logging.WARNING,
     K.RELOAD_FAILED: logging.ERROR,
     K.LOGIN_REFUSED: logging.WARNING,
 }
@@ -54,6 +55,8 @@ def observe(line: Line, state: Incident) -> None:
     told = {"incident": line.incident, "seq": event.seq}
     if state.rule:
         told |= {"rule": state.rule, "target": state.target, "phase": state.phase.value}
+    if state.drill:
+        told["drill"] = state.drill
     level, entry = LEVELS.get(event.kind, logging.INFO), detail | told
     lines = structlog.get_config()["logger_factory"]
     if not isinstance(lines, _JsonLines) or not lines.write(level, event.kind.value, entry):

@@ -19,8 +19,8 @@ from stopgap.rule import Rule
 from stopgap.wording import LONGEST_VALUE, Phrase, Slot, Wording, one_line
 
 DECLARATION, UPDATE, RESOLUTION = "declaration", "update", "resolution"
-DRILL = "stopgap_drill"
-"""The label that all alerts of a drill have."""
+EXERCISE = "This is a drill: its alert is made up, what is done about it is real."
+REHEARSAL = "This is a drill in shadow: its alert is made up, and nothing is done."
 LONGEST_TITLE, LONGEST_BODY = 200, 4000  # characters
 LONGEST_WORDS, MOST_WORDS = 150, 10  # characters of one step, steps of one rung: the link must not be cut off
 
@@ -84,14 +84,15 @@ def compose(about: Occasion, link: str = "") -> tuple[str, str]:
         wording = _wording_of(about)
         title = _filled(wording.subject, about) or _filled(WORDINGS[DECLARATION].subject, about)
         body = _filled(wording.body, about)
+    if about.state.drill:
+        body = f"{REHEARSAL if shadowed(about.state) else EXERCISE}\n{body}"
     return f"{_mark(about.state)}{one_line(title)}"[:LONGEST_TITLE], body[:LONGEST_BODY]
 
 
 def _mark(state: Incident) -> str:
-    """Return the first word of what is no real incident."""
-    if state.labels.get(DRILL):
-        return "[DRILL] "
-    return "[SHADOW] " if shadowed(state) else ""
+    """Return the first words of what is no real incident."""
+    drill = f"[DRILL {one_line(state.drill)}] " if state.drill else ""
+    return drill + ("[SHADOW] " if shadowed(state) else "")
 
 
 def _wording_of(about: Occasion) -> Wording:
@@ -155,6 +156,8 @@ def _event(about: Occasion) -> str:
         return f"not mitigated after {so_long}"
     if about.event.detail.get("by_hand"):
         return "needs a person"
+    if about.event.kind is K.DRILL_OVERTAKEN:
+        return "no drill any more, it fires in earnest"
     words = about.event.kind.replace("_", " ")
     if about.event.kind is K.NOTIFY_FAILED:
         return (

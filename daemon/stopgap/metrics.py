@@ -46,6 +46,15 @@ _RESULTS = {
 }
 _REVERTS = {K.STEP_REVERTED: "reverted", K.DRIFTED: "drifted", K.REVERT_FAILED: "failed"}
 _REASONS = frozenset(Reason)
+_OVERTAKEN = "overtaken"
+DRILLED = (*(outcome.value for outcome in Outcome), _OVERTAKEN)
+"""What may come of a drill's incident: an outcome, or a real alert that fired meanwhile."""
+
+_OF_REAL_ONES = frozenset(
+    {K.OPENED, K.CLOSED, K.REFUSED, K.RUNG_SKIPPED, K.HANDED_OVER, K.SHADOW_PLANNED}
+    | {K.STEP_STARTED, K.MITIGATED, K.MITIGATION_LOST}
+)
+"""Events that count in the statistics of incidents, in which a drill has no place. Its acts, probes and messages are real ones."""
 
 
 def few(rules: Collection[Rule]) -> Collection[Rule]:
@@ -91,12 +100,14 @@ class Metrics:
             K.MITIGATED: self._on_mitigated,
             K.MITIGATION_LOST: self._on_lost,
             **dict.fromkeys((K.NOTIFIED, K.NOTIFY_FAILED), self._on_told),
+            K.DRILL_OVERTAKEN: self._on_overtaken,
         }
 
     def _outside(self) -> Iterator[tuple[Any, ...]]:
         """Name the label sets that never change."""
         yield from ((self._rejected, bad.value) for bad in BadAlert)
         yield from ((self._beats, result) for result in BEATS)
+        yield from ((self._drills, result) for result in DRILLED)
 
     def _kinds(
         self, actions: Iterable[str], probes: Iterable[str], contacts: Iterable[str]
@@ -164,6 +175,7 @@ class Metrics:
         self._messages = self._counter(
             "messages_sent_total", "Messages, by what came of them.", "contact", "result"
         )
+        self._drills = self._counter("drills_total", "Incidents of drills, by what came of them.", "result")
 
     def _process(self) -> None:
         self._commit = self._histogram(
@@ -286,11 +298,21 @@ class Metrics:
     def observe(self, line: Line, state: Incident) -> None:
         """Count one committed event; an observer of the engine. `state` is the one after it."""
         event = line.event
+        if state.drill and event.kind in _OF_REAL_ONES:
+            if event.kind is K.CLOSED:
+                overtaken = event.detail.get("overtaken")
+                self._drills.labels(_OVERTAKEN if overtaken else str(event.detail.get("outcome", ""))).inc()
+            return
         count = self._counted.get(event.kind)
         if count is not None:
             count(event, state)
 
     def _on_opened(self, _: Event, state: Incident) -> None:
+        self._opened.labels(state.rule).inc()
+
+    def _on_overtaken(self, _: Event, state: Incident) -> None:
+        """Count what was a drill as an incident: from here on it is one."""
+        self._drills.labels(_OVERTAKEN).inc()
         self._opened.labels(state.rule).inc()
 
     def _on_closed(self, event: Event, state: Incident) -> None:
@@ -328,5 +350,5 @@ class Metrics:
     def _on_told(self, event: Event, state: Incident) -> None:
         sent = event.kind is K.NOTIFIED
         self._messages.labels(str(event.detail.get("contact", "")), "succeeded" if sent else "failed").inc()
-        if sent and state.rule:
+        if sent and state.rule and not state.drill:
             self._escalations.labels(state.rule, str(event.detail.get("when", ""))).inc()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from stopgap.alert import DRILL
 from stopgap.incident import Event, EventKind
 from stopgap.journal import Sighting
 
@@ -26,6 +27,7 @@ class Predecessor:
     helped: str  # the name of the rung that held
     flaps: int
     used: tuple[str, ...] = ()  # rungs that must not run again along the chain of flaps
+    drill: str = ""
 
 
 def identifier(at: datetime) -> str:
@@ -36,10 +38,18 @@ def identifier(at: datetime) -> str:
 
 
 def followed(sighting: Sighting, candidate: Predecessor | None) -> Predecessor | None:
-    """Return the incident that a new one would follow: one taken back at most a flap window ago."""
+    """Return the incident that a new one would follow: one taken back at most a flap window ago. A drill is no link of a chain."""
     if candidate is None or candidate.reverted_at < sighting.at - sighting.flap_window:
         return None
+    if candidate.drill or drill_of(sighting):
+        return None
     return candidate
+
+
+def drill_of(sighting: Sighting) -> str:
+    """Return the name of the drill whose alert this is, or "" for a real one."""
+    labels = sighting.alert.get("labels")
+    return str(labels.get(DRILL, "")) if isinstance(labels, dict) else ""
 
 
 def flaps(sighting: Sighting, follows: Predecessor | None) -> int:
@@ -63,6 +73,8 @@ def opened(sighting: Sighting, follows: Predecessor | None) -> Event:
         "severity": str(sighting.severity),
         "mode": str(sighting.mode),
     }
+    if drill := drill_of(sighting):
+        detail["drill"] = drill
     if sighting.because:
         detail["because"] = sighting.because
     if sighting.flaw:

@@ -21,6 +21,7 @@ _TEXTS = {
     "lease_end_timestamp_seconds": "When the first lease of a rule ends.",
     "brake_engaged": "Brakes that are on.",
     "budget_remaining": "Rungs that may still start now.",
+    "drills_live": "Incidents of drills that are not closed.",
     "storm_active": "Whether a storm keeps new mitigations waiting.",
     "dependency_up": "Whether something that Stopgap depends on was there when it was last asked.",
 }
@@ -80,19 +81,22 @@ class PresentCollector(Collector):
     def _of_incidents(self) -> Iterator[GaugeMetricFamily]:
         phases, held, handed = Count[str](), Count[str](), Count[tuple[str, str]]()
         ends: dict[str, float] = {}
+        drills, real = 0, []
         for state in self._sources.present.incidents.values():
+            end = self._lease_end(state)
+            if end is not None:  # of a drill too: what it holds is really held
+                ends[state.rule] = min(end, ends.get(state.rule, end))
+            if state.drill:
+                drills += 1
+                continue
+            real.append(state)
             phases[state.phase.value] += 1
             held[state.rule] += bool(state.held)
             if state.handed_over:
                 handed[state.rule, _word(acknowledged=bool(state.acknowledged_by))] += 1
-            end = self._lease_end(state)
-            if end is not None:
-                ends[state.rule] = min(end, ends.get(state.rule, end))
         rules = set(self._sources.rules())
         yield _counted("incidents", "phase", [p.value for p in Phase if p is not Phase.CLOSED], phases)
-        waits = Count(
-            state.reason for state in self._sources.present.incidents.values() if state.reason in WAITS
-        )
+        waits = Count(state.reason for state in real if state.reason in WAITS)
         yield _counted("incidents_waiting", "reason", sorted(WAITS), waits)
         yield _handed_over(sorted(rules | {rule for rule, _ in handed}), handed)
         yield _counted("mitigations_held", "rule", sorted(rules | set(held)), held)
@@ -100,6 +104,7 @@ class PresentCollector(Collector):
         for rule, at in sorted(ends.items()):
             leases.add_metric([rule], at)
         yield leases
+        yield GaugeMetricFamily("stopgap_drills_live", _TEXTS["drills_live"], drills)
 
     def _lease_end(self, state: Incident) -> float | None:
         rule = self._sources.present.rule_of(state) if state.held else None

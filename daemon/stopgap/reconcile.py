@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from stopgap.alert import Alert
+from stopgap.alert import DRILL, Alert
 from stopgap.incident import AlertState, Incident
 from stopgap.survey import Polled, State, Survey
 
@@ -77,12 +77,12 @@ class Beliefs:
 
 
 def firing_alerts(incidents: Iterable[Incident]) -> dict[str, AlertState]:
-    """Return the alerts that we believe to fire, by fingerprint."""
+    """Return the alerts that we believe to fire, by fingerprint. Of a drill's alert no Alertmanager can know."""
     return {
         fingerprint: alert
         for state in incidents
         for fingerprint, alert in state.alerts.items()
-        if alert.firing
+        if alert.firing and DRILL not in alert.labels
     }
 
 

@@ -90,7 +90,8 @@ class Reconciler:
         """Doubt all that waits since before the start, and begin to ask."""
         if self._surveyor or self._confirm is not None:
             for state in self._ward.incidents.values():
-                if state.applying and state.firing and state.phase is not Phase.RECOVERING:
+                known = state.drill  # by ourselves: nobody else can tell whether its alert fires
+                if not known and state.applying and state.firing and state.phase is not Phase.RECOVERING:
                     self._doubts[state.id] = "it began before the restart: its alerts are asked about first"
         self._task = asyncio.create_task(self._go(), name="reconciler")
 

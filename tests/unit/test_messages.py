@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from tests.timelines import START, Timeline, rule
 
+from stopgap.alert import DRILL
 from stopgap.escalation import Due
 from stopgap.incident import Event, EventKind as K
-from stopgap.messages import DRILL, LONGEST_BODY, LONGEST_TITLE, WORDINGS, Occasion, compose
+from stopgap.messages import LONGEST_BODY, LONGEST_TITLE, WORDINGS, Occasion, compose
 from stopgap.rule import Escalation
 from stopgap.wording import FIELDS, Phrase, Wording
 
@@ -108,7 +109,11 @@ def test_who_could_not_be_told_is_named():
 
 @pytest.mark.parametrize(
     ("detail", "word"),
-    [({"mode": "shadow"}, "[SHADOW]"), ({"alerts": {"a": {"labels": {DRILL: "q3"}}}}, "[DRILL]")],
+    [
+        ({"mode": "shadow"}, "[SHADOW]"),
+        ({"alerts": {"a": {"labels": {DRILL: "q3"}}}}, "[DRILL q3]"),
+        ({"mode": "shadow", "alerts": {"a": {"labels": {DRILL: "q3"}}}}, "[DRILL q3] [SHADOW]"),
+    ],
 )
 def test_what_is_no_real_incident_says_so_in_its_first_word_whatever_the_wording(detail, word):
     timeline = opened(**detail)

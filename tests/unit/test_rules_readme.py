@@ -11,7 +11,7 @@ from stopgap.config import load
 from stopgap.config.escalations import EscalationKeys
 from stopgap.duration import print_duration
 from stopgap.guard import Reason
-from stopgap.messages import DRILL
+from stopgap.alert import DRILL
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, Limits
 from stopgap.wording import FIELDS
@@ -116,4 +116,6 @@ def test_the_keys_of_an_entry_are_all_explained():
 
 
 def test_the_first_words_are_those_of_the_code():
-    assert f"`{DRILL}` `[DRILL]`" in TEXT
+    assert "`[SHADOW]`" in TEXT
+    assert "`[DRILL name]`" in TEXT
+    assert f"`{DRILL}`" in TEXT

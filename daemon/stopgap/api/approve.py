@@ -126,6 +126,7 @@ def _question(asked: _Asked, status: int = 200, said: str = "") -> web.Response:
         ("incident", f"{state.id} ({state.severity})"),
         ("rule", f"{state.rule}: {rule.summary}" if rule is not None and rule.summary else state.rule),
         ("target", state.target),
+        ("drill", f"{state.drill}: its alert is made up" if state.drill else ""),
         ("alert", state.annotations.get("summary", "")),
         ("labels", ", ".join(f"{name}={value}" for name, value in labels[:MOST_LABELS])),
         ("it asks because", request.text),

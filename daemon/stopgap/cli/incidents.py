@@ -132,6 +132,10 @@ def _listing(rows: list[dict[str, Any]]) -> None:
 
 def _brief(row: dict[str, Any]) -> str:
     """Say in words that fit into a column what a person must see first."""
+    return f"DRILL: {_stands(row)}" if row["drill"] else _stands(row)
+
+
+def _stands(row: dict[str, Any]) -> str:
     asked = row["approval"]
     if asked and asked["answer"] == "pending":
         return "needs approval"
@@ -159,7 +163,7 @@ def _age(row: dict[str, Any]) -> str:
 
 def _one(told: dict[str, Any]) -> None:
     typer.echo(f"{clean(told['id'])}  {clean(told['severity'])}  {standing(told)}")
-    for head in ("rule", "target", "mode", "follows", "acknowledged_by", "lease_until"):
+    for head in ("rule", "target", "mode", "drill", "follows", "acknowledged_by", "lease_until"):
         if told[head]:
             wrapped(f"  {head.replace('_', ' '):<16}", told[head])
     for alert in told["alerts"][:20]:

@@ -87,10 +87,10 @@ def _files(folder: Path) -> tuple[Path, ...]:
 
 
 def _is_rules(path: Path) -> bool:
-    tested = path.stem.endswith(".test")
+    aside = path.stem.endswith((".test", ".drill"))
     return (
         path.suffix in _ENDINGS
-        and not tested
+        and not aside
         and not path.name.startswith(".")
         and path.name not in {PACK, SITE}
     )

@@ -42,6 +42,8 @@ def report(story: Story) -> str:
 
 def _title(story: Story) -> str:
     kind = "SHADOW incident" if story.shadow else "Incident"
+    if story.state.drill:
+        kind = f"DRILL {brief(story.state.drill)}: {kind}"
     what = story.alerts if story.state.alerts else brief(story.state.rule or "unknown rule")
     return f"{kind} {code(story.state.id)}: {what}"
 

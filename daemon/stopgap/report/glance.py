@@ -1,7 +1,7 @@
 """Glance: what an incident is about: its rule, its target, its place in a chain of flaps, and its alerts."""
 
 from stopgap.incident import AlertState, Event, EventKind as K
-from stopgap.report.markdown import code, table, words
+from stopgap.report.markdown import brief, code, table, words
 from stopgap.report.story import Story, alert_name, instant, labels, moment, read_instant
 
 MOST = 20  # alerts
@@ -16,6 +16,7 @@ def glance(story: Story) -> str:
         ("Target", code(state.target) if state.target else f"none: {code(state.flaw or 'unknown')}"),
         ("Rule", _rule(story)),
         ("Mode", code(state.mode) + (f": {code(state.because)}" if state.because else "")),
+        ("Drill", f"{brief(state.drill)}: its alert is made up" if state.drill else ""),
         ("Standing", _standing(story)),
         ("Runbook", code(rule.runbook_url) if rule and rule.runbook_url else ""),
         *(

@@ -36,6 +36,7 @@ GLOSSES = {
     K.PERMITTED: "the guards allow it",
     K.RESOLVED: "all its alerts are over",
     K.BRAKE_RELEASED: "no brake stops it any more",
+    K.DRILL_OVERTAKEN: "a real alert fires: it is a drill no more",
 }
 
 

@@ -20,7 +20,7 @@ from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind
 from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Ledger
-from stopgap.opening import Predecessor, first_rung, flaps, followed, joined, opened, refired, resolved
+from stopgap.opening import Predecessor, drill_of, first_rung, flaps, followed, joined, opened, refired, resolved
 from stopgap.simulate.rows import Permit, Place, Row, Rows
 from stopgap.store.brakes import brake_released, braked
 
@@ -257,6 +257,7 @@ class MemoryJournal:
             str(sighting.mode),
             sighting.at,
             follows=follows.id if follows else "",
+            drill=drill_of(sighting),
         )
         row = Row(self._count, stored, first_rung(sighting, follows), flaps(sighting, follows))
         self._count += 1
@@ -320,6 +321,7 @@ class MemoryJournal:
             severity=closing.severity,
             mitigated_at=closing.mitigated_at,
             closed_at=what.events[-1].at if what.events else self._clock.now(),
+            drill=closing.drill,
         )
         row.rung, row.reverted_at, row.used = closing.rung, closing.reverted_at, closing.used
         row.helped = closing.helped
@@ -349,7 +351,10 @@ def _predecessor(place: Place) -> Predecessor | None:
     row = place.back
     if row is None or row.reverted_at is None:
         return None
-    return Predecessor(row.stored.id, row.stored.opened_at, row.reverted_at, row.helped, row.flaps, row.used)
+    stored = row.stored
+    return Predecessor(
+        stored.id, stored.opened_at, row.reverted_at, row.helped, row.flaps, row.used, stored.drill
+    )
 
 
 def _json(value: Any) -> Any:

@@ -52,6 +52,7 @@ _CLOSE = (
                 "closed_at",
                 "used",
                 "helped",
+                "drill",
             )
         }
     )
@@ -189,6 +190,7 @@ def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
         "its_reverted_at": maybe_micros(closing.reverted_at),
         "its_used": prepared.used,
         "its_helped": closing.helped,
+        "its_drill": closing.drill,
         "its_closed_at": micros(prepared.append.events[-1].at if prepared.append.events else prepared.at),
     }
     batch.connection.execute(_CLOSE, {**of, **row})

@@ -47,6 +47,7 @@ _CLOSED = (
         _incident.mitigated_at,
         _incident.closed_at,
         _incident.follows,
+        _incident.drill,
     )
     .where(_incident.closed_at.is_not(None))
     .order_by(_incident.number.desc())

@@ -14,6 +14,7 @@ from stopgap.incident import Event
 from stopgap.journal import Sighting
 from stopgap.opening import (
     Predecessor,
+    drill_of,
     first_rung,
     flaps,
     followed,
@@ -57,6 +58,7 @@ _PREDECESSORS = (
         _incident.helped,
         _incident.flaps,
         _incident.used,
+        _incident.drill,
     )
     .where(
         _incident.reverted_at >= bindparam("since"), _incident.target.in_(bindparam("some", expanding=True))
@@ -121,9 +123,15 @@ class _Pass:
         since = min(micros(s.at - s.flap_window) for s in sightings)
         for chunk in chunks({s.target for s in sightings}):
             for rule, target, *rest in self._read(_PREDECESSORS, chunk, since=since):
-                incident, opened_at, reverted_at, helped, count, used = rest
+                incident, opened_at, reverted_at, helped, count, used, drill = rest
                 self.predecessors[rule, target] = Predecessor(
-                    incident, instant(opened_at), instant(reverted_at), helped, count, tuple(decode(used))
+                    incident,
+                    instant(opened_at),
+                    instant(reverted_at),
+                    helped,
+                    count,
+                    tuple(decode(used)),
+                    drill,
                 )
 
     def _number(self, places: dict[Place, Sighting]) -> None:
@@ -228,6 +236,7 @@ def _row(incident: str, sighting: Sighting, follows: Predecessor | None) -> dict
         "rung": first_rung(sighting, follows),
         "follows": follows.id if follows else "",
         "flaps": flaps(sighting, follows),
+        "drill": drill_of(sighting),
     }
 
 

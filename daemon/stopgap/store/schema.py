@@ -38,6 +38,7 @@ incident = Table(
     Column("flaps", Integer, nullable=False),
     Column("used", Text, nullable=False, server_default="[]"),  # names of rungs, once closed
     Column("helped", Text, nullable=False, server_default=""),  # the name of the rung that held, once closed
+    Column("drill", Text, nullable=False, server_default=""),  # the name of the drill that it is
 )
 _live = incident.c.closed_at.is_(None)
 _acted = incident.c.acted_at.is_not(None) & incident.c.reverted_at.is_(None)
