@@ -5,6 +5,7 @@ from typing import Any
 
 from stopgap.action import Action
 from stopgap.actions.exec import Exec
+from stopgap.actions.files import Files
 from stopgap.actions.flag import Flag
 from stopgap.actions.http import HttpCall
 from stopgap.actions.manual import Manual
@@ -15,7 +16,7 @@ from stopgap.actions.service import Service
 from stopgap.actions.wait import Wait
 from stopgap.context import Context
 
-SHIPPED = (Flag, Restart, Service, Scale, HttpCall, Exec, Notify, Wait, Manual)
+SHIPPED = (Flag, Restart, Service, Scale, HttpCall, Exec, Notify, Wait, Manual, Files)
 GROUP = "stopgap.actions"
 
 
