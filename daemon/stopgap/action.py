@@ -161,6 +161,13 @@ class Action(Protocol[P]):
         """
         return self.observe(params, moment)
 
+    def effect(self, params: P, values: Mapping[str, Json]) -> Mapping[str, Json] | None:  # noqa: ARG002 - the port's
+        """Say at what `run` would leave its resources that are at these values. Raises ActionError where `run` would.
+
+        May be left out, and is then None: where a rule is tested, a value that nobody else sets stands for what the step did.
+        """
+        return None
+
     def settled(self, params: P, before: Json, now: Json) -> Settled:
         """Judge an act of unknown outcome from the observation before it and the one now."""
         ...

@@ -118,8 +118,8 @@ class Engine:
             self._keep(state, state.alerts)
             await self._know(state.version)
 
-    async def stop(self) -> None:
-        """Start nothing more, let acts under way finish (bounded), and leave everything held as it is."""
+    async def stop(self, drain: float = DRAIN) -> None:
+        """Start nothing more, let acts under way finish (for `drain` seconds; 0 cuts them off), and leave all that is held."""
         self._stopping = True
         self._timers.stop()
         await self._weather.stop()
@@ -128,7 +128,7 @@ class Engine:
                 task.cancel()
         tasks = list(self._tasks.values())
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=DRAIN)
+            _, late = await asyncio.wait(tasks, timeout=drain)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -116,6 +116,11 @@ class Flag(Action[FlagParams]):
         plain = [{key: reveal(value) for key, value in settings.items()} for settings in writings]
         await place.try_writing(plain, moment.timeout)
 
+    def effect(self, params: FlagParams, values: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Name the new values, secrets masked."""
+        place = _flags(params.at).name
+        return {f"{place}#{key}": str(value) for key, value in params.set.items()}
+
     def settled(self, params: FlagParams, before: Json, now: Json) -> Settled:
         """Compare values; digests only say whether something changed."""
         legible = _flags(params.at).legible

@@ -2,6 +2,7 @@
 """Scale: there is more of something for a while, within bounds, and then as much as before."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar
 
@@ -128,6 +129,14 @@ class Scale(Action[ScaleParams]):
     async def rehearse(self, params: ScaleParams, moment: Moment) -> None:
         """Read the size, and see that the one that is wanted is within the bounds."""
         _bounded(params, {"size": await _place(params.at).try_resizing(params.measure, moment.timeout)})
+
+    def effect(self, params: ScaleParams, values: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Name the new size, within the bounds; a change of a size that nobody knows stays a change."""
+        (resource,) = self.resource(params)
+        old = str(values.get(resource, ""))
+        if not old.isdecimal():
+            return {resource: int(params.size) if params.size.isdecimal() else f"{old} {params.size}"}
+        return {resource: _bounded(params, {"size": old})}
 
     def settled(self, params: ScaleParams, before: Json, now: Json) -> Settled:
         """Compare sizes; between the two, a change is half done or somebody else's."""

@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - the port's signatures
 """Service: what runs at a place is started or stopped, and brought back to how it was found."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -82,6 +83,10 @@ class Service(Action[ServiceParams]):
         if running.up:
             return {"state": State.STARTED.value}
         return {"state": "partly started" if running.starts else State.STOPPED.value}
+
+    def effect(self, params: ServiceParams, values: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Name the state."""
+        return {_place(params.at).name: params.state.value}
 
     def settled(self, params: ServiceParams, before: Json, now: Json) -> Settled:
         """Compare with the state that was wanted."""

@@ -20,7 +20,17 @@ from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind
 from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Ledger
-from stopgap.opening import Predecessor, drill_of, first_rung, flaps, followed, joined, opened, refired, resolved
+from stopgap.opening import (
+    Predecessor,
+    drill_of,
+    first_rung,
+    flaps,
+    followed,
+    joined,
+    opened,
+    refired,
+    resolved,
+)
 from stopgap.simulate.rows import Permit, Place, Row, Rows
 from stopgap.store.brakes import brake_released, braked
 
