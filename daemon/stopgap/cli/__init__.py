@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stopgap.cli import approvals, brake, daemon, explain, incidents, report, rules
+from stopgap.cli import approvals, brake, daemon, explain, incidents, report, rules, schema
 
 app = typer.Typer(
     help="First responder to Prometheus alerts: bounded, verified, temporary mitigations.",
@@ -52,6 +52,7 @@ app.command()(incidents.note)
 app.command()(incidents.adopt)
 app.add_typer(brake.app, name="brake")
 app.command()(rules.actions)
+app.command()(schema.schema)
 app.command()(daemon.demo)
 
 
