@@ -1,7 +1,7 @@
 """Intake: what alerts say becomes news for the journal; a repeat that changes nothing writes nothing."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -67,6 +67,10 @@ class Ward(Protocol):
         ...
 
 
+async def nobody(_: Sequence[Sighting]) -> None:
+    """Make no way: no drill is under way."""
+
+
 class Intake:
     """Finds where alerts belong. Knows of each alert which incidents it is part of, and which rules have served it."""
 
@@ -79,6 +83,9 @@ class Intake:
         self._places: dict[str, tuple[Place, ...]] = {}
         self._receiving = 0
         self.on_repeat: Callable[[str], None] = lambda _fingerprint: None
+        self.make_way: Callable[[Sequence[Sighting]], Awaitable[None]] = (
+            nobody  # for what is about to be journaled
+        )
 
     async def start(self) -> None:
         """Learn which alerts are served. Raises StoreError."""
@@ -123,6 +130,7 @@ class Intake:
             news += self._ends(alert, places)
         received.news = len(news)
         if news:
+            await self.make_way(news)
             self._receiving += 1
             try:
                 await self._journal.receive(news)
