@@ -10,8 +10,9 @@ import os
 import secrets
 import signal
 import stat
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
 from stopgap.engine import Engine
-from stopgap.errors import ConfigError, PermanentError, StopgapError, StoreError
+from stopgap.errors import ConfigError, PermanentError, Problem, StopgapError, StoreError
 from stopgap.explain import Explainer, Reach
 from stopgap.headroom import Headroom
 from stopgap.heartbeat import heartbeat
@@ -76,7 +77,7 @@ class Reloaded:
     """The answer to a reload: how many rules are in force now, and what is wrong when they are the old ones."""
 
     rules: int
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class App:
@@ -151,7 +152,7 @@ class App:
                 problems = tuple(str(problem) for problem in error.problems)
                 self.metrics.load_failed()
                 await self._note(K.RELOAD_FAILED, problems=problems[:20], count=len(problems))
-                return Reloaded(len(self.engine.rulebook.rules), problems)
+                return Reloaded(len(self.engine.rulebook.rules), error.problems)
             try:
                 await self.headroom.use(few(loaded.rules))
                 await self.engine.use(loaded.rulebook)  # the swap comes last: nothing after it can fail
@@ -320,8 +321,11 @@ async def serve(settings: Settings) -> None:
         await app.stop()
 
 
-def run(settings: Settings) -> int:
-    """Serve; returns the exit code: 0 after a signal, 2 when a person must edit something first."""
+def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None = None) -> int:
+    """Serve; returns the exit code: 0 after a signal, 2 when a person must edit something first.
+
+    `refuse` says what that is; without it the log does.
+    """
     logs.configure(
         console={"json": False, "console": True}.get(settings.log_format),
         level=logging.getLevelNamesMapping()[settings.log_level.upper()],
@@ -329,13 +333,17 @@ def run(settings: Settings) -> int:
     try:
         asyncio.run(serve(settings))
     except ConfigError as error:
-        for problem in error.problems:
-            log.error("rule_error", where=str(problem))  # noqa: TRY400 - expected, no trace
+        (refuse or _log)(error.problems)
         return 2
     except (StopgapError, OSError) as error:
         log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
         return 2
     return 0
+
+
+def _log(problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        log.error("rule_error", **asdict(problem))
 
 
 __all__ = ["App", "Reloaded", "Store", "bare_context", "build_catalog", "live_context", "run", "serve"]

@@ -141,6 +141,21 @@ def _build(raw: _Raw) -> Matcher:
         raise MatcherError(wrong.text, raw.column, wrong.cure) from None
 
 
+_RE2 = "the regexes are those of RE2, without look-around and back-references"
+_FLAWS = (
+    ("missing )", "a bracket ( is not closed", "close it, or write \\( for the character itself"),
+    ("unexpected )", "a bracket ) was never opened", "open it, or write \\) for the character itself"),
+    ("missing ]", "a bracket [ is not closed", "close it, or write \\[ for the character itself"),
+    ("no argument for repetition", "nothing stands before a * + or ?", "write .* for any text"),
+    ("bad repetition operator", "two of * + ? in a row", "write one of them"),
+    ("invalid perl operator", "it looks around with (?", _RE2),
+    ("invalid escape sequence", "a backslash before a character that needs none", _RE2),
+    ("pattern too large", "it is too large", "repeat less"),
+    ("invalid repetition size", "it repeats too often", "repeat less"),
+)
+"""What RE2 says of a pattern, what that means, and the cure."""
+
+
 def _compile(pattern: str) -> Callable[[bytes], object]:
     options = re2.Options()
     options.log_errors = False
@@ -149,9 +164,8 @@ def _compile(pattern: str) -> Callable[[bytes], object]:
         search: Callable[[bytes], object] = re2.compile(f"^(?:{pattern})$".encode(), options).search
     except re2.error as wrong:
         reason = wrong.args[0].decode("utf-8", "replace")
-        raise MatcherError(
-            f"not a regex of RE2: {reason}", cure="RE2 has no look-around and no back-references"
-        ) from None
+        text, cure = next((said for part, *said in _FLAWS if part in reason), (reason[:100], _RE2))
+        raise MatcherError(f"not a regex: {text}", cure=cure) from None
     return search
 
 
@@ -218,6 +232,8 @@ class _Tokens:
         """Take the next token. Raises MatcherError if it is of another kind."""
         token = self.next
         if not self.accept(kind):
+            if token.kind == "op" and wanted == "a value":
+                raise MatcherError("two operators in a row", token.column, "write one of = != =~ !~")
             cure = "close the double quote" if token.raw == '"' else cure
             raise MatcherError(f"expected {wanted}, found {token.raw[:40]}", token.column, cure)
         return token

@@ -11,6 +11,7 @@ it (prose), control characters are made visible and the length is bounded. Vars 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -336,8 +337,12 @@ def _reference(node: nodes.Node | None, offset: int) -> Reference:
             raise TemplateError(f"{kind} alone is not a value", offset, f"name one: {kind}.x")
         case nodes.Name(name=name):
             raise TemplateError(f"unknown name {name[:40]}", offset)
+        case nodes.Getattr(node=nodes.Name(name=kind), attr=name):
+            near = get_close_matches(kind, _MAPS, 1)
+            cure = f"did you mean {near[0]}.{name[:40]}?" if near else _ALLOWED
+            raise TemplateError(f"no value is called {kind[:40]}.{name[:40]}", offset, cure)
         case _:
-            raise TemplateError(f"{type(node).__name__} is not allowed", offset)
+            raise TemplateError("only a value and its filters can stand here", offset)
 
 
 # ── trees ──

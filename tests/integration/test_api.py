@@ -8,7 +8,7 @@ from tests.desk import CLOSED, HELD, NOW, OPEN, TOKEN, Office, Reloaded
 from tests.intake import serving
 
 from stopgap.api import mount
-from stopgap.errors import StoreError
+from stopgap.errors import Problem as Wrong, StoreError
 from stopgap.incident import EventKind as K
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -234,9 +234,12 @@ async def test_a_brake_that_would_stop_nothing_is_refused(body):
 async def test_a_reload_says_what_is_wrong_and_that_the_old_rules_stay():
     async with office() as there:
         assert await there.ask("POST", "/-/reload") == (200, {"rules": 1})
-        there.reloaded = Reloaded(rules=1, problems=("pms.yaml:3:1: bad",))
+        there.reloaded = Reloaded(1, (Wrong("pms.yaml", 3, 1, "rules", "unknown-key", "bad", "mend it"),))
         status, told = await there.ask("POST", "/-/reload")
-        assert (status, told["errors"]) == (422, ["pms.yaml:3:1: bad"])
+        assert (status, told["errors"]) == (422, ["pms.yaml:3:1: rules: bad, mend it"])
+        place = {"path": "pms.yaml", "line": 3, "column": 1, "key": "rules", "warning": False}
+        assert told["problems"] == [{**place, "code": "unknown-key", "text": "bad", "hint": "mend it"}]
+        assert told["problem_count"] == 1
         assert "old 1 rules stay" in told["detail"]
 
 

@@ -184,7 +184,7 @@ def test_paths_are_tried_here_and_nothing_is_changed(tmp_path):
 def test_warnings_and_what_is_in_the_way_are_said_together(tmp_path):
     said = run("check", "--live", str(rules_in(tmp_path)), str(rules_in(tmp_path)))
     assert said.exit_code == 1
-    assert "4 rules, 0 problems, " in said.stdout
+    assert "4 rules, 0 errors, " in said.stdout
     assert "4 rules, 14 things tried as user " in said.stdout
 
 

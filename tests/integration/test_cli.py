@@ -181,7 +181,7 @@ def test_check_says_what_is_wrong_where_and_counts(tmp_path):
     (tmp_path / "good.yaml").write_text(GOOD)
     said = run("check", str(tmp_path))
     assert said.exit_code == 0
-    assert said.stdout.splitlines()[-1].startswith("1 rules, 0 problems, ")
+    assert said.stdout.splitlines()[-1].startswith("1 rule, 0 errors, ")
     (tmp_path / "bad.yaml").write_text(GOOD.replace("wait", "weight"))
     said = run("check", str(tmp_path))
     assert said.exit_code == 2
@@ -195,7 +195,7 @@ def test_check_with_vars_that_cannot_be_read_is_exit_2(args, tmp_path):
     said = run("check", str(tmp_path), *args)
     assert said.exit_code == 2
     assert args[1] in said.stdout
-    assert "1 problem" in said.stdout
+    assert "1 error, " in said.stdout
 
 
 @pytest.mark.parametrize(
@@ -237,3 +237,22 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
 
 def test_the_version_is_said():
     assert run("--version").stdout.startswith("stopgap ")
+
+
+def test_check_ends_with_0_for_warnings_1_when_strict_and_2_for_errors(tmp_path):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    assert run("check", str(tmp_path)).exit_code == 0
+    assert run("check", "--strict", str(tmp_path)).exit_code == 1
+    (tmp_path / "bad.yaml").write_text(GOOD.replace("wait", "weight"))
+    assert run("check", "--strict", str(tmp_path)).exit_code == 2
+    (tmp_path / "bad.yaml").unlink()
+    (tmp_path / "site.yaml").write_text("contacts: {default: {url_env: CHAT}}\n")
+    assert run("check", "--strict", str(tmp_path), CHAT="json://chat").exit_code == 0
+
+
+def test_check_speaks_to_github(tmp_path):
+    (tmp_path / "bad.yaml").write_text(GOOD.replace("wait", "wiat"))
+    said = run("check", "--format", "github", str(tmp_path))
+    assert said.exit_code == 2
+    place = f"file={tmp_path}/bad.yaml,line=1,col=49,title=unknown-action"
+    assert f"::error {place}::no action is called `wiat`%0Adid you mean `wait`?" in said.stdout

@@ -103,7 +103,7 @@ def test_an_approval_in_a_rule_that_asks_before_every_rung_is_fine(tmp_path):
     ("approval", "said"),
     [
         ("", "ladder[0].approval: nothing stands here, write true, or how long a person has, such as 10m"),
-        ("0", "ladder[0].approval: no time at all: write 5s, 30s or the like"),
+        ("0", "ladder[0].approval: no time at all, write 5s, 30s or the like"),
         ("1", "ladder[0].approval: 1 is not a duration"),
         ("soon", "ladder[0].approval: 'soon' is not a duration"),
         ("{timeuot: 5m}", "ladder[0].approval.timeuot: unknown key `timeuot`, did you mean `timeout`?"),

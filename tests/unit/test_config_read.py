@@ -99,7 +99,7 @@ def test_a_byte_of_a_text_is_found_behind_its_quote_only_where_it_stands_as_it_r
     [
         ("a: 1\na: 2\n", "x.yaml:2:1: a: `a` is there already, in line 1, keep one of the two"),
         ("a:\n\t- b\n", "x.yaml:2:1: a tab stands where spaces must, indent with spaces"),
-        ("a: b: c\n", "x.yaml:1:5: `key:` stands too far right, or twice in a line, align it, or quote a value with `: `"),
+        ("a: b: c\n", "x.yaml:1:5: a second `: ` in one line, put quotes around the value that holds it"),
         ("r:\n  - a: x\n   b: y\n", "x.yaml:3:4: the indentation fits no line above, align it with its neighbours"),
         ("a: [1,\n", "x.yaml:1:7: the file ends too early, close the bracket"),
         ("a: {b: 1\nc: 2\n", "x.yaml:2:2: a comma or a closing bracket is missing, add it, or quote a value that holds , [ ] { }"),
@@ -111,7 +111,9 @@ def test_a_byte_of_a_text_is_found_behind_its_quote_only_where_it_stands_as_it_r
         ("a: !run [x]\n", "x.yaml:1:4: a: a tag (!run), remove it"),
         ("a: *b\n", "x.yaml:1:4: a: an alias of nothing above: *b, write the value, or its &anchor before it"),
         ("a: &b {c: 1}\nd: {<<: *b}\n", "x.yaml:2:5: d.<<: merge keys are not supported, write the keys out"),
-        ("a: {{ vars.x }}\n", 'x.yaml:1:5: a: a table or a list as a key, if this is a template, put quotes around it: "{{ … }}"'),
+        ("a: {{ vars.x }}\n", 'x.yaml:1:4: a: a template must be in quotes, put quotes around it: "{{ … }}"'),
+        ("a: {[b]: c}\n", "x.yaml:1:5: a: a table or a list as a key, write a name"),
+        ("r:\n  - a: x\n     b: y\n", "x.yaml:3:6: `b` stands further right than the keys above it, align it with them, or with what it belongs to"),
         ("a: [b\n  c: d\n", "x.yaml:2:4: a comma or a closing bracket is missing, add it, or quote a value that holds , [ ] { }"),
     ],
 )  # fmt: skip

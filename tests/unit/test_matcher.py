@@ -111,9 +111,10 @@ def test_a_text_that_the_syntaxes_read_differently_is_refused_with_the_quoted_fo
         ('a="\\"', 2, "close the double quote"),
         ('a="\\,",b=c', 2, "not a Go string"),  # classic takes the quote after the comma for an escaped one
         ('""="x"', 3, "a label's name is missing"),
-        ('a=~"["', 3, "not a regex of RE2"),
-        ('a=~"(?=x)"', 3, "not a regex of RE2"),
-        ('a=~"((x{100}){100}){10}"', 3, "not a regex of RE2"),
+        ('a=~"["', 3, "not a regex: a bracket [ is not closed"),
+        ('a=~"(?=x)"', 3, "not a regex: it looks around"),
+        ('a=~"((x{100}){100}){10}"', 3, "not a regex: it repeats too often"),
+        ('a=~"[b-a]"', 3, "not a regex: invalid character class range: b-a"),
         ("a=\ud800", 0, "lone surrogate"),
         ("a=" + "b" * LONGEST, LONGEST, "longer than"),
     ],

@@ -10,6 +10,7 @@ from aiohttp import web
 from stopgap.alert import Alert
 from stopgap.clock import Clock
 from stopgap.credential import Credential
+from stopgap.errors import Problem
 from stopgap.explanation import Explanation
 from stopgap.incident import Incident
 from stopgap.journal import Journal
@@ -134,7 +135,7 @@ class Reloaded(Protocol):
         ...
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """Why the old rules stay, when they do."""
         ...
 

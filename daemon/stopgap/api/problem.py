@@ -12,15 +12,21 @@ MOST = 20  # single errors that are listed
 
 
 class Problem(Exception):  # noqa: N818 - the word of the RFC
-    """An answer that says no: its status, what is wrong, and single errors where there are several."""
+    """An answer that says no: its status, what is wrong, single errors where there are several, and `more` members."""
 
     def __init__(
-        self, status: int, detail: str, errors: tuple[str, ...] = (), headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str,
+        errors: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.status = status
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+        self.more = more or {}
         super().__init__(detail)
 
     def response(self) -> web.Response:
@@ -31,7 +37,7 @@ class Problem(Exception):  # noqa: N818 - the word of the RFC
             told["errors"] = [error[:LONGEST] for error in self.errors[:MOST]]
         return web.Response(
             status=self.status,
-            body=orjson.dumps(told),
+            body=orjson.dumps(told | dict(self.more)),
             headers={**self.headers, "Content-Type": "application/problem+json"},
         )
 

@@ -1,10 +1,12 @@
 """Status: how the daemon itself is, which rules it has, and the reload of them."""
 
+from dataclasses import asdict
+
 from aiohttp import hdrs, web
 
 from stopgap import view
 from stopgap.api.desk import DESK
-from stopgap.api.problem import Problem, reply
+from stopgap.api.problem import MOST, Problem, reply
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -42,7 +44,11 @@ async def reload(request: web.Request) -> web.Response:
     """Load the rules anew; when anything is wrong the old ones stay, and the answer says what."""
     result = await request.app[DESK].reload()
     if result.problems:
-        raise Problem(422, f"the old {result.rules} rules stay in force", result.problems)
+        listed = result.problems[:MOST]
+        more = {"problems": [asdict(problem) for problem in listed], "problem_count": len(result.problems)}
+        raise Problem(
+            422, f"the old {result.rules} rules stay in force", tuple(map(str, listed)), more=more
+        )
     return reply({"rules": result.rules})
 
 

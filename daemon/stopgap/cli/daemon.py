@@ -1,10 +1,12 @@
 """Daemon on the command line: serving for real, and the demo."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from stopgap.cli.problems import refuse
 from stopgap.cli.screen import WRONG_USAGE, clean, fail
 
 Vars = Annotated[
@@ -63,7 +65,8 @@ def serve(
     chosen = settings(**given, alertmanager=alertmanager, vars=vars_, var=var)
     from stopgap.app import run
 
-    raise typer.Exit(run(chosen))
+    read_by_eyes = chosen.log_format == "console" or (chosen.log_format == "auto" and sys.stderr.isatty())
+    raise typer.Exit(run(chosen, refuse if read_by_eyes else None))
 
 
 def demo(

@@ -9,11 +9,13 @@ import typer
 
 from stopgap.cli.client import URL, Url
 from stopgap.cli.daemon import Vars, VarsFiles, settings
+from stopgap.cli.problems import Format, show
 from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, fail, show_json, wrapped
 
 if TYPE_CHECKING:
     from stopgap.catalog import Catalog
     from stopgap.config import Loaded
+    from stopgap.context import Context
     from stopgap.errors import Problem
     from stopgap.settings import Settings
 
@@ -28,42 +30,50 @@ def check(
         bool, typer.Option("--live", help="Try it all, changing nothing: by the daemon, or PATHs here.")
     ] = False,
     url: Url = URL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="For eyes, for scripts, or as GitHub's workflow commands.")
+    ] = Format.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: --format json.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 when there are warnings.")] = False,
 ) -> None:
-    """Say everything that is wrong with the rules: file, line, column, key and cure."""
+    """Say everything that is wrong with the rules: file, line, column and cure; 2 for errors, 0 for warnings."""
     from stopgap.cli import live as trying
 
+    form = Format.JSON if as_json else form
+    as_json = form is Format.JSON
     if live and not paths:
         if vars_ or var:
             fail("--vars and --var go with PATHs: the running daemon has its own", WRONG_USAGE)
         trying.by_daemon(url, as_json=as_json)
         return
-    from stopgap.app import bare_context, build_catalog, live_context
+    from stopgap.app import bare_context, live_context
 
     chosen = settings(vars=vars_, var=var)
     context = live_context(chosen) if live else bare_context()
-    catalog = build_catalog(context)
+    catalog = _catalog(context, form)
     loaded, problems = _load(paths or [chosen.rules], chosen, catalog)
     count = sum(len(each.rules) for each in loaded)
     good = not any(not problem.warning for problem in problems)
     if not (live and good and as_json):
-        _tell(count, problems, as_json=as_json)
+        show(problems, count, form)
     if not good:
         raise typer.Exit(WRONG_USAGE)
     if live:
         trying.here(loaded, context, catalog, as_json=as_json)
+    if strict and problems:
+        raise typer.Exit(REFUSED)
 
 
-def _tell(count: int, problems: "list[Problem]", *, as_json: bool) -> None:
-    from dataclasses import asdict
+def _catalog(context: "Context", form: Format) -> "Catalog":
+    """Build what rules can name; ends with 2 when an installed package is in the way."""
+    from stopgap.app import build_catalog
+    from stopgap.errors import ConfigError
 
-    if as_json:
-        show_json({"rules": count, "problems": [asdict(problem) for problem in problems]})
-        return
-    for problem in problems:
-        typer.echo(clean(problem))
-    errors = sum(not problem.warning for problem in problems)
-    typer.echo(f"{count} rules, {errors} problems, {len(problems) - errors} warnings")
+    try:
+        return build_catalog(context)
+    except ConfigError as error:
+        show(error.problems, 0, form)
+        raise typer.Exit(WRONG_USAGE) from None
 
 
 def _load(paths: list[Path], chosen: "Settings", catalog: "Catalog") -> "tuple[list[Loaded], list[Problem]]":

@@ -10,8 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from stopgap.cli.client import only
 from stopgap.cli.daemon import settings
+from stopgap.cli.problems import refuse
 from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, fail
 
 if TYPE_CHECKING:
@@ -51,8 +54,8 @@ def explain(site: Site, body: Mapping[str, Any], nearest: int) -> dict[str, Any]
     try:
         return view.explanation(asyncio.run(_explain(site, body, nearest)))
     except ConfigError as error:
-        more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
-        fail(f"{clean(error.problems[0])}{more}: see `stopgap check`", WRONG_USAGE)
+        refuse(error.problems)
+        raise typer.Exit(WRONG_USAGE) from None
     except StoreError as error:
         fail(clean(error))
 

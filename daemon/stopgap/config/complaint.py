@@ -1,5 +1,6 @@
 """Complaint: what pydantic finds wrong with a value, in the words of the person who wrote the rule."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, get_args
 
@@ -14,6 +15,7 @@ from stopgap.template import Template
 
 _LONGEST = 400
 _BRANCHES = frozenset({"str", "SecretStr", "int", "float", "bool", "none", "is-instance[Template]"})
+_CURE = re.compile(r": (?=(?:write|use|quote|choose|put|did you mean)\b)")
 _SECRET_PLACES = "secrets stand in set, env, headers, stdin and URLs only"  # noqa: S105 - says where, holds none
 
 
@@ -62,7 +64,9 @@ def complain(
             text, hint = _said(error)
             tell.error((*at, *path), text[:_LONGEST], hint, code=_code(error))
         elif not any(_means(each, path) for each in extras):
-            tell.error((*at, *path[:-1]), f"`{path[-1]}` is missing", "add it", code=Wrong.MISSING_KEY)
+            tell.error(
+                (*at, *path[:-1]), f"`{path[-1]}` is missing", f"add {path[-1]}: …", code=Wrong.MISSING_KEY
+            )
 
 
 def _below(path: Path, others: Iterable[Path]) -> bool:
@@ -136,7 +140,9 @@ def _said(error: ErrorDetails) -> tuple[str, str]:
     text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if found is None:
         return "nothing stands here", text.partition(": ")[2]
-    return text.replace("Input should be", f"{_shown(found)} should be"), ""
+    cure = _CURE.search(text)
+    text, hint = (text[: cure.start()], text[cure.end() :]) if cure is not None else (text, "change it")
+    return text.replace("Input should be", f"{_shown(found)} should be"), hint
 
 
 def _no_text(shown: str, found: Any, _: Any) -> tuple[str, str]:
@@ -147,7 +153,7 @@ def _no_text(shown: str, found: Any, _: Any) -> tuple[str, str]:
             f"{shown} is {'true or false' if isinstance(found, bool) else 'a number'}, not a text",
             "put it in quotes",
         )
-    return f"{shown} is not a text", ""
+    return f"{shown} is not a text", "write one value, in quotes if need be"
 
 
 def _no_word(shown: str, found: Any, context: Any) -> tuple[str, str]:
@@ -155,14 +161,16 @@ def _no_word(shown: str, found: Any, context: Any) -> tuple[str, str]:
     return f"{shown} is not known here", did_you_mean(str(found), words, f"write one of {', '.join(words)}")
 
 
-def _wanted(what: str) -> Callable[[str, Any, Any], tuple[str, str]]:
-    return lambda shown, _, __: (f"{shown} is not {what}", "")
+def _wanted(what: str, cure: str) -> Callable[[str, Any, Any], tuple[str, str]]:
+    return lambda shown, _, __: (f"{shown} is not {what}", cure)
 
 
 _Speech = Callable[[str, Any, Any], tuple[str, str]]
-_TABLE = _wanted("a table (key: value)")
-_LIST = _wanted("a list ([…], or lines that begin with -)")
-_WHOLE, _NUMBER, _BOOL = _wanted("a whole number"), _wanted("a number"), _wanted("true or false")
+_TABLE = _wanted("a table", "write key: value, each in a line of its own or in { }")
+_LIST = _wanted("a list", "begin each entry with - in a line of its own, or put them in [ ]")
+_WHOLE = _wanted("a whole number", "write one such as 3")
+_NUMBER = _wanted("a number", "write one such as 0.5")
+_BOOL = _wanted("true or false", "write one of the two")
 _EMPTY: _Speech = lambda *_: ("nothing stands here", "write at least one")  # noqa: E731
 _SPOKEN: Mapping[str, _Speech] = {
     "string_type": _no_text,

@@ -24,7 +24,9 @@ _WRITE = "write one of when: mitigated, after: 15m, every: 30m"
 
 def _event(word: str) -> str:
     if word == K.NOTIFIED:
-        raise ValueError("`notified` says that somebody was told: telling that would never end")
+        raise ValueError(
+            "`notified` says that somebody was told, and to tell that would never end: write another event"
+        )
     if word not in set(K):
         near = did_you_mean(word, K, "write one such as mitigated, handed_over, mitigation_lost or closed")
         raise ValueError(f"`{word[:40]}` is no event: {near}")
@@ -33,7 +35,8 @@ def _event(word: str) -> str:
 
 def _not_hasty(every: timedelta) -> timedelta:
     if every < OFTENEST:
-        raise ValueError(f"oftener than every {print_duration(OFTENEST)}")
+        least = print_duration(OFTENEST)
+        raise ValueError(f"oftener than every {least}: write {least} or more")
     return every
 
 

@@ -4,6 +4,7 @@
 need (tags, merge keys, several documents, tables as keys) is refused; aliases work, and are bounded.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import cast
@@ -31,11 +32,11 @@ MOST_NODES = 250_000
 DEEPEST = 40
 
 _QUOTE_IT = 'put quotes around it: "{{ … }}"'
+_KEY = re.compile(r"(\s*)([\w.-]+)\s*")
 _CURES = (
     ("'\\t' that cannot start", "a tab stands where spaces must", "indent with spaces"),
-    ("mapping values are not allowed", "`key:` stands too far right, or twice in a line", "align it, or quote a value with `: `"),
+    ("mapping values are not allowed", "a second `: ` in one line", "put quotes around the value that holds it"),
     ("expected <block end>", "the indentation fits no line above", "align it with its neighbours"),
-    ("'{{'", "a template must be in quotes", _QUOTE_IT),
     ("unexpected end of stream", "the quote is not closed", "close it"),
     ("'<stream end>'", "the file ends too early", "close the bracket"),
     ("that cannot start any token", "a value cannot begin with this character", "put quotes around it"),
@@ -59,7 +60,8 @@ def read(source: str, file: str, findings: Findings) -> Node | None:
     except _Stop as stop:
         findings.error(stop.mark, stop.text, stop.hint, code=stop.code)
     except MarkedYAMLError as wrong:
-        findings.error(_place(wrong, source, file), *_said(wrong), code=Wrong.SYNTAX)
+        place = _place(wrong, source, file)
+        findings.error(*(_indented(wrong, source, place) or (place, *_said(wrong))), code=Wrong.SYNTAX)
     except ReaderError as wrong:
         line, column = _line_and_column(source, wrong.position)
         findings.error(Mark(file, line, column), "a control character", "remove it", code=Wrong.SYNTAX)
@@ -81,6 +83,15 @@ def _place(wrong: MarkedYAMLError, source: str, file: str) -> Mark:
     line = min(mark.line, len(lines) - 1)
     column = mark.column if line == mark.line else len(lines[line])
     return Mark(file, line + 1, column + 1)
+
+
+def _indented(wrong: MarkedYAMLError, source: str, place: Mark) -> tuple[Mark, str, str] | None:
+    """Tell of a key that is only indented too deeply, which YAML takes for a part of the value above it."""
+    key = _KEY.fullmatch(lines_of(source)[place.line - 1][: place.column - 1])
+    if key is None or "mapping values are not allowed" not in str(wrong.problem):
+        return None
+    text = f"`{key[2][:60]}` stands further right than the keys above it"
+    return replace(place, column=len(key[1]) + 1), text, "align it with them, or with what it belongs to"
 
 
 def _said(wrong: MarkedYAMLError) -> tuple[str, str]:
@@ -201,7 +212,10 @@ class _Composer:
         while not isinstance(event := next(self._events), MappingEndEvent):
             place = self._mark(event.start_mark, mark.key)
             if not isinstance(event, ScalarEvent):
-                raise _Stop(place, "a table or a list as a key", f"if this is a template, {_QUOTE_IT}")
+                if self._source.startswith("{{", event.start_mark.index - 1):
+                    place = replace(place, column=place.column - 1)
+                    raise _Stop(place, "a template must be in quotes", _QUOTE_IT, Wrong.SYNTAX)
+                raise _Stop(place, "a table or a list as a key", "write a name")
             name = self._whole(event.value, place)
             place = replace(place, key=f"{mark.key}.{name}" if mark.key else name)
             if name == "<<":
