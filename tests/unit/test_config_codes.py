@@ -1,14 +1,18 @@
-"""Codes: each is used, and each says what it means."""
+"""Codes: each is used, each says what it means, and rules/README.md lists them (`UPDATE_GOLDEN=1 pytest …` writes them anew)."""
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from stopgap.config import codes
-from stopgap.config.codes import Odd, Wrong
+from stopgap.config.codes import Code, Odd, Wrong
 
 CODES = [*Wrong, *Odd]
+README = Path(__file__).parents[2] / "rules" / "README.md"
+BEGIN, END = "<!-- codes -->\n", "<!-- /codes -->"
 SOURCES = [path for path in Path(codes.__file__).parents[1].rglob("*.py") if path != Path(codes.__file__)]
 USED = {
     f"{kind}.{name}"
@@ -30,3 +34,18 @@ def test_a_code_is_a_word_in_kebab_case_that_says_what_it_means(code):
 
 def test_no_word_is_both_wrong_and_odd():
     assert not {*map(str, Wrong)} & {*map(str, Odd)}
+
+
+def table(head: str, codes: Iterable[Code]) -> str:
+    rows = "".join(f"| `{code}` | {code.means} |\n" for code in sorted(codes))
+    return f"| {head} | means |\n|---|---|\n{rows}"
+
+
+def test_the_page_about_writing_rules_lists_the_codes():
+    listed = f"{table('warning', Odd)}\n{table('error', Wrong)}"
+    before, _, rest = README.read_text().partition(BEGIN)
+    found, _, after = rest.partition(END)
+    if os.environ.get("UPDATE_GOLDEN"):
+        README.write_text(f"{before}{BEGIN}{listed}{END}{after}")
+        found = listed
+    assert found == listed

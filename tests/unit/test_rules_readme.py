@@ -87,7 +87,8 @@ def test_the_examples_load(tmp_path):
 
 
 def test_the_examples_of_telling_people_load(tmp_path):
-    *_, escalate, messages = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    section = TEXT.partition("## Telling people\n")[2].partition("\n## ")[0]
+    escalate, messages = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     indented = "".join(f"    {line}\n" for line in escalate.splitlines())
     head = 'rules:\n  - name: hotel\n    match: alertname="Down"\n    ladder: []\n'
     names = ("default", "oncall-chat", "oncall", "team-lead", "customers")
