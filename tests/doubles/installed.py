@@ -42,6 +42,12 @@ class Doubles:
             "secrets": {"PMS_TYPE": "qloapps"},
             "deployed": {"PMS_TYPE": "qloapps"},
             "machines": [machine("a1"), machine("b2")],
+            "releases": [
+                {"Version": 43, "Status": "failed", "ImageRef": "registry.fly.io/hotel:c"},
+                {"Version": 42, "Status": "complete", "ImageRef": "registry.fly.io/hotel:b"},
+                {"Version": 41, "Status": "complete", "ImageRef": "registry.fly.io/hotel:b"},
+                {"Version": 40, "Status": "complete", "ImageRef": "registry.fly.io/hotel:a"},
+            ],
             "groups": {"app": {"Count": 2, "Memory": 256, "Regions": {"mad": 2}}},
         }
         self.change("flyctl", {"apps": {"hotel": app}})

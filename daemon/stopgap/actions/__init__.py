@@ -11,12 +11,13 @@ from stopgap.actions.http import HttpCall
 from stopgap.actions.manual import Manual
 from stopgap.actions.notify import Notify
 from stopgap.actions.restart import Restart
+from stopgap.actions.rollback import Rollback
 from stopgap.actions.scale import Scale
 from stopgap.actions.service import Service
 from stopgap.actions.wait import Wait
 from stopgap.context import Context
 
-SHIPPED = (Flag, Restart, Service, Scale, HttpCall, Exec, Notify, Wait, Manual, Files)
+SHIPPED = (Flag, Restart, Service, Scale, Rollback, HttpCall, Exec, Notify, Wait, Manual, Files)
 GROUP = "stopgap.actions"
 
 

@@ -5,17 +5,37 @@ The same rule runs anywhere because only the locator says where: `env:///etc/app
 
 from typing import TypeVar
 
+from pydantic import SecretStr
+
+from stopgap.action import Text, reveal
 from stopgap.backends.capability import Place
 from stopgap.backends.compose import Compose
+from stopgap.backends.dsn import Login, split_secret
 from stopgap.backends.env import Env
 from stopgap.backends.fly import Fly
+from stopgap.backends.git import Git
 from stopgap.backends.json import JsonFile
-from stopgap.backends.locator import parse_locator
+from stopgap.backends.locator import Locator, parse_locator
+from stopgap.backends.mysql import Mysql
+from stopgap.backends.postgres import Postgres
+from stopgap.backends.sqlite import Sqlite
 from stopgap.backends.supervisor import Supervisor
 from stopgap.backends.systemd import Systemd
 from stopgap.backends.yaml import YamlFile
 
-BACKENDS: tuple[type[Place], ...] = (Env, JsonFile, YamlFile, Fly, Supervisor, Systemd, Compose)
+BACKENDS: tuple[type[Place], ...] = (
+    Env,
+    JsonFile,
+    YamlFile,
+    Fly,
+    Supervisor,
+    Systemd,
+    Compose,
+    Git,
+    Sqlite,
+    Postgres,
+    Mysql,
+)
 
 C = TypeVar("C", bound=Place)
 
@@ -25,7 +45,25 @@ def locate(locator: str, capability: type[C]) -> C:
 
     Raises ValueError that says which schemes there are, or which of them can do what is asked.
     """
-    parsed = parse_locator(locator)
+    return _place(parse_locator(locator), capability)
+
+
+def log_in(at: Text, password: Text | None, capability: type[C]) -> Login[C]:
+    """Return the place behind an address that may be a secret as a whole, with its password. No I/O.
+
+    Raises ValueError, which shows nothing of a secret.
+    """
+    if not isinstance(at, SecretStr):
+        return Login(locate(at, capability), None if password is None else reveal(password))
+    parsed, within = split_secret(at)
+    try:
+        place = _place(parsed, capability)
+    except ValueError:
+        raise ValueError(f"the secret is not an address here: write one of {_examples(capability)}") from None
+    return Login(place, within if password is None else reveal(password))
+
+
+def _place(parsed: Locator, capability: type[C]) -> C:
     for backend in BACKENDS:
         if parsed.scheme in backend.schemes:
             if not issubclass(backend, capability):

@@ -123,3 +123,40 @@ class Scalable(Place):
     async def try_resizing(self, measure: str, within: timedelta) -> int:
         """Prove that the measure could be set now, as far as that shows; change nothing, return it. Raises ActionError."""
         return await self.size(measure, within)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What is in place: a commit or an image; `branch` is the name under which it was checked out, if any."""
+
+    name: str
+    branch: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Say it as people know it."""
+        return self.branch or self.name
+
+
+class Versioned(Place):
+    """Has versions, of which one is in place."""
+
+    purpose = "go back to an older version"
+    previous: ClassVar[str]
+    """What names the version before the one in place."""
+
+    @abstractmethod
+    def check(self, to: str) -> None:
+        """Refuse what cannot name a version. Raises ValueError."""
+
+    @abstractmethod
+    async def current(self, within: timedelta) -> Version:
+        """Read what is in place. Raises ActionError."""
+
+    @abstractmethod
+    async def find(self, to: str, within: timedelta) -> str:
+        """Return the version that `to` names now. Raises ActionError."""
+
+    @abstractmethod
+    async def switch(self, to: Version, within: timedelta) -> None:
+        """Put a version in place. Raises ActionError when known not done."""

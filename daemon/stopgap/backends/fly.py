@@ -10,13 +10,24 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
-from stopgap.backends.capability import Entry, Flags, Plan, Restartable, Running, Scalable
+from stopgap.backends.capability import (
+    Entry,
+    Flags,
+    Plan,
+    Restartable,
+    Running,
+    Scalable,
+    Version,
+    Versioned,
+)
 from stopgap.backends.command import Command, parsed
 from stopgap.backends.locator import Locator
 from stopgap.errors import PermanentError
 
 _APP = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_RELEASE = re.compile(r"v?[0-9]{1,9}")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FLYCTL = Command(
     ("flyctl",),
@@ -25,13 +36,14 @@ _FLYCTL = Command(
 )
 
 
-class Fly(Flags, Restartable, Scalable):
+class Fly(Flags, Restartable, Scalable, Versioned):
     """`fly://app`, or `fly://app#group` for one process group (to scale)."""
 
     schemes = ("fly",)
     example = "fly://my-app"
     legible = False
     measures = ("count", "memory")
+    previous = "previous"
 
     def __init__(self, locator: Locator) -> None:
         locator.only("authority", "fragment?")
@@ -111,6 +123,41 @@ class Fly(Flags, Restartable, Scalable):
         else:
             args = ("scale", "memory", str(size), "--app", self._app, "--process-group", self._group)
         await _FLYCTL.tell(*args, within=within)
+
+    def check(self, to: str) -> None:
+        """Take `previous`, a release (`v41`) or an image."""
+        if to != self.previous and not _IMAGE.fullmatch(to):
+            raise ValueError(f"{to[:100]!r} is neither a release, such as v41, nor an image")
+
+    async def current(self, within: timedelta) -> Version:
+        """Read the image of the newest release that is complete."""
+        return Version((await self._images(within))[0][1])
+
+    async def find(self, to: str, within: timedelta) -> str:
+        """Return the image of a release; the previous one is the newest that differs from what runs."""
+        images = await self._images(within)
+        if to == self.previous:
+            found = next((image for _, image in images if image != images[0][1]), None)
+        else:
+            found = dict(images).get(to.removeprefix("v"), None if _RELEASE.fullmatch(to) else to)
+        if found is None:
+            raise PermanentError(f"the Fly app {self._app} has no release {to!r} with an image")
+        return found
+
+    async def switch(self, to: Version, within: timedelta) -> None:
+        """Deploy an image as a new release."""
+        await _FLYCTL.tell("deploy", "--app", self._app, "--image", to.name, "--yes", within=within)
+
+    async def _images(self, within: timedelta) -> list[tuple[str, str]]:
+        """List number and image of each release that is complete, newest first."""
+        rows = await self._list("releases", "--app", self._app, "--image", "--json", within=within)
+        done = [row for row in rows if str(_field(row, "status")).lower() in ("complete", "succeeded")]
+        done.sort(key=lambda row: -int(_field(row, "version") or 0))
+        images = [(str(_field(row, "version")), str(_field(row, "imageref") or "")) for row in done]
+        images = [(number, image) for number, image in images if image]
+        if not images:
+            raise PermanentError(f"the Fly app {self._app} has no release with an image")
+        return images
 
     async def _list(self, *args: str, within: timedelta) -> list[dict[str, Any]]:
         rows = parsed(await _FLYCTL.ask(*args, within=within), "flyctl")
