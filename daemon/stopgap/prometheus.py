@@ -1,4 +1,4 @@
-"""Prometheus: instant queries and the health of its alerting rules over HTTP, and in a few words why there is no answer.
+"""Prometheus: instant and range queries and the health of its alerting rules over HTTP, and in a few words why there is no answer.
 
 An empty vector is success without elements, not an error; what that means is the asker's affair. Any `warnings` mean that the
 answer may be partial (a failed remote read, a truncated result); `infos` of newer servers are style remarks and are dropped.
@@ -17,6 +17,7 @@ from stopgap.endpoint import Endpoint, Question, Reply, instant, shown
 from stopgap.errors import ProbeError
 
 _LARGEST = 8 * 1024 * 1024  # bytes of one answer, about 60 000 elements
+_LARGEST_RANGE = 8 * 1024 * 1024  # bytes of one answer, about 500 000 samples
 _LARGEST_RULES = 32 * 1024 * 1024  # bytes: all alerting rules with their active alerts
 _LONGEST_INTERVAL = 10 * 365 * 86400.0  # seconds
 
@@ -34,6 +35,22 @@ class Answer:
     """What an instant query returned: with a warning in it nothing is proven."""
 
     elements: tuple[Element, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a range: at which instants (seconds since 1970) it has a sample; what they say is left out."""
+
+    labels: Mapping[str, str]
+    instants: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged:
+    """What a range query returned: with a warning in it, something may be missing."""
+
+    series: tuple[Series, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -83,6 +100,29 @@ class Prometheus:
         form = {"query": expression, "timeout": f"{timeout.total_seconds():.3f}"}
         question = Question("/api/v1/query", _LARGEST, form=form, cure="aggregate the query")
         return await self._configured().ask(question, _answer, timeout)
+
+    async def presence(
+        self,
+        expression: str,
+        start: datetime,
+        end: datetime,
+        step: timedelta,
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - the same
+    ) -> Ranged:
+        """Return which series an expression has, and when (`POST /api/v1/query_range`).
+
+        Raises ProbeError; more than 11 000 steps are refused by Prometheus.
+        """
+        form = {
+            "query": expression,
+            "start": f"{start.timestamp():.3f}",
+            "end": f"{end.timestamp():.3f}",
+            "step": f"{step.total_seconds():.3f}",
+            "timeout": f"{timeout.total_seconds():.3f}",
+        }
+        question = Question("/api/v1/query_range", _LARGEST_RANGE, form=form, cure="ask for a shorter time")
+        return await self._configured().ask(question, _ranged, timeout)
 
     async def rules(self, timeout: timedelta, name: str | None = None) -> tuple[RuleHealth, ...]:  # noqa: ASYNC109 - the same
         """Return the alerting rules (`GET /api/v1/rules`), those called `name` or all. Raises ProbeError, for warnings too."""
@@ -151,6 +191,18 @@ def _elements(kind: str, result: Any) -> tuple[Element, ...]:
             raise ProbeError("the query returns a range: use an instant vector, without [...]")
         case _:
             raise ProbeError(f"the query returns a {shown(str(kind))}: use one that returns numbers")
+
+
+def _ranged(reply: Reply) -> Ranged:
+    found, warnings = _success(reply)
+    try:
+        return Ranged(tuple(_series(one) for one in found["result"]), warnings)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ProbeError("Prometheus' answer has not the form of its HTTP API") from None
+
+
+def _series(one: Any) -> Series:
+    return Series(_texts(one["metric"]), tuple([float(at) for at, _ in one.get("values") or ()]))
 
 
 def _rules(reply: Reply) -> tuple[RuleHealth, ...]:

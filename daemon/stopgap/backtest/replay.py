@@ -1,0 +1,123 @@
+"""Replay: a history of alerts, played to the live engine on virtual time.
+
+The whole history is at hand before it begins: on virtual time nothing may be waited for. What is not live any more is forgotten
+while it goes on, so that a month of a large site needs no more room than what is counted of it.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+
+from stopgap.alert import Alert
+from stopgap.backtest.assumed import Assumed, catalog_of, rulebook_of
+from stopgap.backtest.history import History, HistoryError, Period, Progress, Transition
+from stopgap.backtest.result import Alerts
+from stopgap.backtest.tally import Tally
+from stopgap.incident import EventKind as K, Incident
+from stopgap.journal import Line
+from stopgap.orders import NoSuchIncident, NotPossible
+from stopgap.rulebook import Rulebook
+from stopgap.simulate.hearing import Known
+from stopgap.simulate.play import Play, Setting, perform
+from stopgap.simulate.stage import Build, Stage
+from stopgap.terms import Terms
+
+MOST = 2_000_000  # transitions of one backtest
+EVERY = 500  # instants between two words of progress
+PERSON = "backtest"
+
+
+async def read(history: History, period: Period, progress: Progress) -> list[Transition]:
+    """Read a whole history. Raises HistoryError, also where there is more than can be kept."""
+    found: list[Transition] = []
+    async for transition in history.transitions(period, progress):
+        found.append(transition)
+        if len(found) > MOST:
+            raise HistoryError(f"more than {MOST:,} transitions: choose a shorter time with --from and --to")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One history, and what is assumed of everything else."""
+
+    history: Sequence[Transition]
+    period: Period
+    assumed: Assumed
+    terms: Terms = field(default_factory=Terms)
+
+    def run(self, build: Build, rulebook: Rulebook, known: Known, progress: Progress) -> Tally:
+        """Play the history to these rules, and return what was counted."""
+        stage = Stage(build)
+        stage.catalog = catalog_of(stage.catalog, self.assumed.verify)
+        book = rulebook_of(rulebook, self.assumed)
+        tally = Tally(book.rules)
+        setting = Setting(self.terms, self.period.since, keep=False, known=known)
+        perform(self._play(stage, book, setting, tally, progress))
+        return tally
+
+    async def _play(
+        self, stage: Stage, book: Rulebook, setting: Setting, tally: Tally, progress: Progress
+    ) -> None:
+        play = Play(stage, book, setting)
+        play.observe(tally.observe)
+        people = _People(play)
+        if self.assumed.approve:
+            play.observe(people.observe)
+        await play.start()
+        for number, (at, alerts) in enumerate(_together(self.history)):
+            if number % EVERY == 0:
+                progress(self.period.share(at))
+            await play.until(at)
+            await play.receive(alerts)
+        await play.until(self.period.until)
+        await people.gone()
+        await play.stop()
+        tally.finish(self.period.until)
+        progress(1.0)
+
+    def alerts(self, rulebook: Rulebook) -> Alerts:
+        """Count the alerts of the history, and those that no rule takes."""
+        distinct = {one.alert.fingerprint: one.alert for one in self.history if one.alert.firing}
+        return Alerts(
+            transitions=len(self.history),
+            distinct=len(distinct),
+            already=sum(one.at == self.period.since and one.alert.firing for one in self.history),
+            unmatched=sum(not rulebook.index.find(alert.labels) for alert in distinct.values()),
+        )
+
+
+def _together(history: Sequence[Transition]) -> Iterator[tuple[datetime, list[Alert]]]:
+    """Go through the history; what happens at one instant comes in one notification."""
+    for at, group in groupby(history, key=_instant):
+        yield at, [one.alert for one in group]
+
+
+def _instant(one: Transition) -> datetime:
+    return one.at
+
+
+class _People:
+    """Say yes to whatever asks for approval."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self._answers: set[asyncio.Task[None]] = set()
+
+    def observe(self, line: Line, _: Incident) -> None:
+        """Answer a request once the line is everywhere."""
+        if line.event.kind is K.APPROVAL_REQUESTED:
+            task = asyncio.create_task(self._approve(line.incident))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
+
+    async def _approve(self, identifier: str) -> None:
+        with suppress(NoSuchIncident, NotPossible):  # it moved on meanwhile
+            await self._play.orders.approve(identifier, PERSON, "assumed")
+
+    async def gone(self) -> None:
+        """Wait for the last answers."""
+        await asyncio.gather(*self._answers)
