@@ -262,4 +262,4 @@ def test_wrong_rules_and_unknown_incidents_are_said(rules):
     (rules / "wrong.yaml").write_text("rules: [{name: x}]\n")
     said = alone(rules, "--labels", "a=b")
     assert said.exit_code == 2
-    assert "see `stopgap check`" in said.stderr
+    assert "stopgap: these rules do not load: " in said.stderr

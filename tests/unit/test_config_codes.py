@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from stopgap.cli.problems import HIDDEN
 from stopgap.config import codes
 from stopgap.config.codes import Code, Odd, Wrong
+from stopgap.config.findings import ELSEWHERE
 
 CODES = [*Wrong, *Odd]
 README = Path(__file__).parents[2] / "rules" / "README.md"
@@ -30,6 +32,10 @@ def test_a_code_is_a_word_in_kebab_case_that_says_what_it_means(code):
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", code)
     assert code == code.name.lower().replace("_", "-")
     assert code.means
+
+
+def test_codes_that_are_written_as_words_are_codes():
+    assert {*ELSEWHERE, *HIDDEN} <= {str(code) for code in Odd}
 
 
 def test_no_word_is_both_wrong_and_odd():

@@ -98,9 +98,9 @@ def actions(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the actions and probes that rules can name."""
-    from stopgap.app import bare_context, build_catalog
+    from stopgap.app import bare_context
 
-    known = build_catalog(bare_context())
+    known = _catalog(bare_context(), Format.JSON if as_json else Format.TEXT)
     kinds: dict[str, dict[str, Any]] = {"action": dict(known.actions), "probe": dict(known.probes)}
     if name is not None:
         _explain(name, kinds)

@@ -9,7 +9,7 @@ from stopgap.config.node import Mark
 from stopgap.errors import Problem
 
 MOST = 200  # problems that are shown
-ELSEWHERE = frozenset({Odd.UNSET_CONTACT})  # what another environment may warn of
+ELSEWHERE = frozenset({"unset-contact", "world-writable"})  # codes of what another machine may warn of
 SEE = "see the codes in rules/README.md"
 
 
@@ -44,8 +44,12 @@ class Findings:
 
         Where not the `whole` directory is there, one that silences nothing may still do so with the rest.
         """
+        odd: dict[tuple[str, str], list[Problem]] = {}
+        for problem in self._found:
+            odd.setdefault((problem.path, problem.code), []).append(problem)
         for allow in self.allows:
-            silenced = [problem for problem in self._found if allow.covers(problem)]
+            here = odd.get((allow.mark.file, allow.code), [])
+            silenced = [problem for problem in here if problem in self._found and allow.covers(problem)]
             for problem in silenced:
                 del self._found[problem]
             if silenced and not allow.reason:
