@@ -107,6 +107,7 @@ def test_a_text_that_the_syntaxes_read_differently_is_refused_with_the_quoted_fo
         ('"a b"="\\U00110000"', 6, "not a Go string"),
         ('"a b"="\\xff"', 6, "not a Go string"),
         ('"a b"=', 6, "expected a value"),
+        ('a=="b"', 2, "two operators in a row"),
         ('a=b"c', 3, "expected a comma or the end"),
         ('a="\\"', 2, "close the double quote"),
         ('a="\\,",b=c', 2, "not a Go string"),  # classic takes the quote after the comma for an escaped one
