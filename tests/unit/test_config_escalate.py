@@ -105,7 +105,12 @@ def test_what_is_odd_about_an_entry_is_said(tmp_path, given, said):
 )
 def test_nothing_is_odd_about_these(tmp_path, given):
     site = "contacts: {default: {url_env: CHAT}, customers: {url_env: CHAT}}\n"
-    assert warnings(read(tmp_path, {"site.yaml": site, "p/a.yaml": escalate(*given)})) == []
+    acting = "do: [{restart: 'systemd://x'}]\nverify: [{http: 'http://x'}]"
+    files = {
+        "site.yaml": site,
+        "p/a.yaml": escalate(*given).replace("ladder: []", acting.replace("\n", "\n    ")),
+    }
+    assert warnings(read(tmp_path, files)) == []
 
 
 def test_a_pack_without_a_default_contact_is_a_warning(tmp_path):

@@ -9,7 +9,8 @@ from stopgap.config.findings import Findings
 from stopgap.config.node import Mark
 from stopgap.config.relations import MOST_COMPARED, Place, Relations
 from stopgap.errors import ConfigError
-from stopgap.rule import Rule
+from stopgap.matcher import parse_matcher
+from stopgap.rule import Rule, RungSpec
 
 ENVIRON = {"CHAT": "json://chat"}
 
@@ -166,6 +167,9 @@ SAME = "`two` and `p/one` can act on the same alert (alertname='A')"
         ('alertname="A", job=~"x|y"', 'alertname="A", env=~"y|z"'),
         ('alertname="A", job=~"y|z", job="y"', 'alertname="A", job=~"x|y"'),
         ('alertname="A", job!="z"', 'alertname="A"'),
+        ('alertname="A"', 'alertname=~"A"'),
+        ('alertname=~"B|A"', 'alertname=~"A|C"'),
+        ('alertname=~"(A|B)"', 'alertname="A", job="x"'),
     ],
 )
 def test_two_rules_that_act_on_the_same_alert_are_warned_of(tmp_path, one, two):
@@ -179,15 +183,15 @@ def test_two_rules_that_act_on_the_same_alert_are_warned_of(tmp_path, one, two):
     ("one", "two"),
     [
         ('alertname="A"', 'alertname="B"'),
-        ('alertname="A"', 'alertname=~"A"'),
+        ('alertname="A"', 'alertname=~"B|C"'),
+        ('alertname="A"', 'alertname=~"A.*"'),
+        ('alertname=~"A|B"', 'alertname=~"A|C", alertname!="A"'),
         ('alertname="A"', 'job="x"'),
         ('alertname="A", job="x"', 'alertname="A", job="y"'),
         ('alertname="A", job="x"', 'alertname="A", job!="x"'),
         ('alertname="A", job="x"', 'alertname="A", job=~"y|z"'),
         ('alertname="A", job=~"x.*"', 'alertname="A", job=~"y.*"'),
         ('alertname="A", job="x"', 'alertname="A", env="e", job!~"x.*"'),
-        ('alertname="A"', 'alertname="A", job="x", job="y"'),
-        ('alertname="A"', 'alertname="A", job="x", job!="x"'),
         ('alertname="A"', 'alertname="A" | mode: shadow'),
         ('alertname="A"', 'alertname="A" | ladder: []'),
         ('alertname="A"', 'alertname="A" | yield_to: one'),
@@ -228,6 +232,19 @@ def test_the_matchers_of_a_pack_count_and_its_rules_are_named_with_it(tmp_path):
 
 def test_a_rule_is_warned_of_once_however_many_it_meets(tmp_path):
     assert len(overlaps(tmp_path, **{f"r{i}": 'alertname="A"' for i in range(30)})) == 29
+
+
+def test_rules_that_can_match_nothing_do_not_meet():
+    def matched(*texts: str) -> Rule:
+        return Rule("p", texts[-1], "", tuple(map(parse_matcher, texts)), ladder=(RungSpec("x", ()),))
+
+    whole = matched('alertname="A"')
+    dead = [matched('alertname="A"', 'job="x"', 'job="y"'), matched('alertname="A"', 'job="x"', 'job!="x"')]
+    for each in dead:
+        findings = Findings()
+        both = {one.id: one for one in (whole, each)}
+        Relations(both, {name: Place(Mark("x")) for name in both}, list(both), findings).judge()
+        assert findings.warnings == ()
 
 
 def test_thousands_of_rules_of_one_alert_are_compared_in_bounded_time(tmp_path, monkeypatch):

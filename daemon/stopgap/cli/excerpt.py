@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from stopgap.config.clear_text import masked
 from stopgap.config.node import lines_of
 from stopgap.config.source import LARGEST
 
@@ -43,7 +44,7 @@ def excerpt(line: str, column: int, width: int) -> tuple[str, int]:
 
     Tabs and control characters are shown as signs, passwords of URLs as stars; what is cut is cut around the place.
     """
-    hidden = _PASSWORD.sub(lambda found: found[1] + "*" * len(found[2]), line)
+    hidden = masked(_PASSWORD.sub(lambda found: found[1] + "*" * len(found[2]), line))
     at = min(column - 1, len(line))
     first = max(0, at - width)  # nothing further away can be in sight
     cells = [_shown(character) for character in hidden[first : at + width]]

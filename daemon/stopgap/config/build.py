@@ -14,19 +14,20 @@ from pydantic import ValidationError
 
 from stopgap.action import Danger
 from stopgap.catalog import Catalog
-from stopgap.config.codes import Odd, Wrong
+from stopgap.config.codes import Wrong
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.entries import Entries, Surroundings, touches
 from stopgap.config.escalations import escalation_of, judge as judge_escalations
 from stopgap.config.findings import did_you_mean
 from stopgap.config.limits import judge, limits_of
 from stopgap.config.model import ProbeKeys, RuleKeys, RungKeys, StepKeys
+from stopgap.config.nature import Nature
 from stopgap.config.node import Path
 from stopgap.config.wordings import Wordings
 from stopgap.duration import print_duration
 from stopgap.matcher import Matcher, MatcherError, parse_matchers
 from stopgap.messages import WORDINGS
-from stopgap.rule import OnFailure, ProbeSpec, Rule, RungSpec, StepSpec
+from stopgap.rule import ProbeSpec, Rule, RungSpec, StepSpec
 from stopgap.template import RefKind, Template, Unresolved, compile_tree
 
 _KEPT = ("vars", "secrets", "messages")  # keys of a document in which no template of a rule stands
@@ -72,6 +73,11 @@ class Builder:
         self._around = around
         self._wrong: set[Path] = set()
         self._entries = Entries(document, catalog, tell, around, self._wrong)
+
+    @property
+    def natures(self) -> Mapping[Path, Nature]:
+        """What the steps of its rule are, by their paths, once it is built."""
+        return self._entries.natures
 
     def rule(self) -> Rule | None:
         """Return the rule, None when its keys are wrong; whatever is wrong has been told."""
@@ -199,7 +205,8 @@ class Builder:
         known = {*keys.messages, *WORDINGS, *(self._around.messages if self._around else ())}
         judge_escalations(keys.escalate, known, self._tell, self._entries.contact)
         for i, rung in enumerate(keys.ladder):
-            self._proof(rung, ("ladder", i))
+            for j, probe in enumerate(rung.verify):
+                self._timing(probe, ("ladder", i, "verify", j))
             self._untimed(rung.only_if, ("ladder", i, "only_if"))
         self._untimed(keys.recovered, ("recovered",))
         if keys.ladder and keys.ladder[-1].go_on:
@@ -207,16 +214,6 @@ class Builder:
             hint = "remove it, or add a rung below"
             self._tell.error(at, "nothing comes after it", hint, code=Wrong.LAST_RUNG, at_key=True)
         judge(keys.guard, self._tell)
-        if self._entries.reverting:
-            self._lease(keys)
-
-    def _proof(self, rung: RungKeys, at: Path) -> None:
-        for i, probe in enumerate(rung.verify):
-            self._timing(probe, (*at, "verify", i))
-        if not rung.verify and any(self._acts(step) for step in rung.do):
-            text = "nothing verifies what this rung does"
-            hint = "add verify: [{…}] with a probe of its effect"
-            self._tell.warning(at, text, hint, code=Odd.UNVERIFIED)
 
     def _untimed(self, probes: tuple[ProbeKeys, ...], at: Path) -> None:
         for i, probe in enumerate(probes):
@@ -232,22 +229,6 @@ class Builder:
             hint = f"write within: {print_duration(needed * 2)} or so"
             text = f"after + for is {asked}, longer than within ({limit})"
             self._tell.error(at, text, hint, code=Wrong.TIMING)
-
-    def _lease(self, keys: RuleKeys) -> None:
-        """Warn of leases that end too early, or too late."""
-        taken_back = any(rung.on_resolve is OnFailure.REVERT for rung in keys.ladder)
-        if taken_back and not keys.recovered:
-            text = "without `recovered`, it is taken back when its own alert is over, even if that is its own doing"
-            hint = "add recovered: [{…}] with a probe of the cause"
-            self._tell.warning(("name",), text, hint, code=Odd.MASKED_RECOVERY)
-        if keys.hold >= keys.max_hold:
-            hold, max_hold = print_duration(keys.hold), print_duration(keys.max_hold)
-            text = f"hold ({hold}) is not shorter than max_hold ({max_hold})"
-            hint = "the lease ends before anything can be taken back"
-            self._tell.warning(("hold",), text, hint, code=Odd.SHORT_LEASE)
-
-    def _acts(self, step: StepKeys) -> bool:
-        return self._danger(step) is not Danger.NONE
 
     def _danger(self, step: StepKeys) -> Danger:
         known = self._catalog.actions.get(step.action)

@@ -7,6 +7,7 @@ from typing import Any, Protocol, get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from stopgap.config.clear_text import looks_like
 from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import did_you_mean
 from stopgap.config.keys import Keys
@@ -61,12 +62,20 @@ def complain(
             code, text, hint = unknown_key(str(path[-1]), _at(model, path[:-1]))
             tell.error((*at, *path), text, hint, code=code, at_key=True)
         elif error["type"] != "missing":
-            text, hint = _said(error)
+            text, hint = (_discreet(said, error["input"]) for said in _said(error))
             tell.error((*at, *path), text[:_LONGEST], hint, code=_code(error))
         elif not any(_means(each, path) for each in extras):
             tell.error(
                 (*at, *path[:-1]), f"`{path[-1]}` is missing", f"add {path[-1]}: …", code=Wrong.MISSING_KEY
             )
+
+
+def _discreet(text: str, found: Any) -> str:
+    """Return a text without the value that it is about, should that look like a secret."""
+    if isinstance(found, str) and looks_like(found):
+        for part in (found, found[:60], found[:40]):
+            text = text.replace(part, "***")
+    return text
 
 
 def _below(path: Path, others: Iterable[Path]) -> bool:

@@ -1,7 +1,7 @@
 """Entries: the steps and probes of a document, and the check of their parameters before an alert shows the rest of them."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -11,6 +11,7 @@ from stopgap.catalog import Catalog
 from stopgap.config.codes import Wrong
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.findings import did_you_mean
+from stopgap.config.nature import Nature
 from stopgap.config.node import Path
 from stopgap.template import RefKind, Scope, Template, Unresolved, UnsafeLabel, render_tree
 
@@ -45,7 +46,7 @@ def touches(path: Path, others: Collection[Path]) -> bool:
 
 
 class Entries:
-    """Checks the steps and probes of one document. `reverting` tells afterwards whether there is something to take back."""
+    """Checks the steps and probes of one document. `natures` tells afterwards what its steps are, by their paths."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class Entries:
         self._tell = tell
         self._around = around
         self._wrong = wrong
-        self.reverting = False
+        self.natures: dict[Path, Nature] = {}
 
     def check(self, tree: Mapping[str, Any]) -> None:
         """Tell of every action, probe and parameter that is wrong, whatever else is."""
@@ -112,8 +113,10 @@ class Entries:
             hint = "add approval: 15m to its rung"
             text = f"`{name}` is destructive and needs an approval"
             self._tell.error((*path, "action"), text, hint, code=Wrong.UNAPPROVED)
-        if path[-2] == "do" and (params is None or action.reverts(params)):
-            self.reverting = True
+        nature = Nature(action.danger, prose=action.params.prose)
+        if params is not None:
+            nature = replace(nature, reverts=action.reverts(params), idempotent=action.idempotent(params))
+        self.natures[path] = nature
 
     def _params(self, kind: type[Params], tree: Any, at: Path) -> Params | None:
         """Check parameters as far as they are known before an alert fires; return them if they are well so far."""

@@ -14,14 +14,17 @@ import orjson
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from stopgap.catalog import Catalog
-from stopgap.config import source
+from stopgap.config import lints, source
+from stopgap.config.alerts import Alerts, alerts_in
 from stopgap.config.build import Builder
 from stopgap.config.codes import Odd, Wrong
 from stopgap.config.complaint import complain
+from stopgap.config.coverage import Coverage
 from stopgap.config.defaults import Layer, known, layer_of
 from stopgap.config.document import document_of
 from stopgap.config.entries import Surroundings
 from stopgap.config.findings import Findings, did_you_mean
+from stopgap.config.lints.subject import Subject
 from stopgap.config.model import PackKeys, SiteKeys
 from stopgap.config.node import Mark, Node, Path as Keys, table, text
 from stopgap.config.relations import Place, Relations
@@ -189,6 +192,7 @@ class _Loader:
         self._defaults: Layer = {}
         self._messages: Node | None = None
         self._places: dict[str, Place] = {}
+        self._alerts: dict[str, Alerts] = {}
         self._named: set[str] = set()
         self._packs: dict[str, Mark] = {}
         self._known: set[str] = set()
@@ -216,9 +220,11 @@ class _Loader:
     def pack(self, folder: source.Folder) -> None:
         """Take one pack and its rules."""
         pack = self._pack(folder)
-        for file in folder.files:
+        alerts = self._alerts[pack.name] = Alerts()
+        for file in sorted(folder.files, key=source.is_of_prometheus, reverse=True):
             node = source.read_file(file, self._findings)
             if node is not None:
+                alerts.add(alerts_in(node))
                 for rule in self._rules_of(node):
                     self._rule(rule, pack)
 
@@ -227,6 +233,7 @@ class _Loader:
         part, piece, mark = source.is_part(directory), source.is_piece(directory), Mark(str(directory))
         hidden: Callable[[str], bool] = lambda pack: part and (piece or pack not in self._packs)  # noqa: E731
         Relations(self.rules, self._places, self._named, self._findings, hidden).judge()
+        Coverage(self.rules, self._places, self._alerts, self._findings).judge()
         used = {*self._known, *(f"{pack}/{name}" for pack in self._packs for name in self._known)}
         for name in sorted(set(self._given) - used):
             place = Mark(mark.file, key=f"vars.{name}")
@@ -333,7 +340,9 @@ class _Loader:
             return
         check_messages((document.table or {}).get("messages"), self._findings)
         whole = self._completed(document, pack)
-        rule = Builder(whole.plain(), self._catalog, _At(whole, self._findings), pack.around).rule()
+        at = _At(whole, self._findings)
+        builder = Builder(whole.plain(), self._catalog, at, pack.around)
+        rule = builder.rule()
         name = (document.table or {}).get("name")
         self._named |= {f"{pack.name}/{name.text}"} if name is not None else set()
         if name is not None and name.text in pack.first:
@@ -348,7 +357,9 @@ class _Loader:
             pack.first[name.text] = name.mark
         if rule is not None:
             marks = tuple(whole.find(("yield_to", i)) for i in range(len(rule.yield_to)))
-            self._places[rule.id] = Place(whole.find(("name",)), marks)
+            subject = Subject(rule, builder.natures, self._alerts[pack.name].of(rule.matchers), whole)
+            lints.judge(subject, at)
+            self._places[rule.id] = Place(whole.find(("name",)), marks, whole.find(subject.match))
             self.rules[rule.id] = rule
 
     def _completed(self, document: Node, pack: _Pack) -> Node:

@@ -1,10 +1,12 @@
 """Relations: what only all rules together show: whom a rule yields to, and which rules act on the same alerts."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
+from typing import NamedTuple
 
+from stopgap.config.alerts import names_in
 from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import Findings, did_you_mean
 from stopgap.config.node import Mark
@@ -13,15 +15,17 @@ from stopgap.rule import Mode, Rule
 
 ALERTNAME = "alertname"
 MOST_CYCLES = 20  # that are said at once
+MOST_NAMES = 20  # of the alert names that one rule lists
 MOST_COMPARED = 200  # rules of one alert name that each is compared with
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a rule's name stands, and each entry of its `yield_to`."""
+    """Where a rule's name stands, each entry of its `yield_to`, and its own matchers."""
 
     name: Mark
     yields: tuple[Mark, ...] = ()
+    match: Mark | None = None
 
 
 class Relations:
@@ -87,20 +91,30 @@ class Relations:
 
     def _overlaps(self) -> None:
         """Warn of rules that act on the same alerts, each once."""
-        by_alert: dict[str, list[tuple[Rule, dict[str, str]]]] = {}
+        by_alert: dict[str, list[_Known]] = {}
         for rule in self._rules.values():
             labels = _labels(rule)
-            if rule.mode is Mode.SHADOW or not rule.ladder or labels is None or ALERTNAME not in labels:
+            if rule.mode is Mode.SHADOW or not rule.ladder or labels is None:
                 continue
-            others = by_alert.setdefault(labels[ALERTNAME], [])
-            for other, theirs in islice(others, MOST_COMPARED):
-                if _may_meet(rule, labels, other, theirs) and not self._connected(rule, other):
-                    name = other.name if other.pack == rule.pack else other.id
-                    text = f"`{rule.name}` and `{other.id}` can act on the same alert ({ALERTNAME}={labels[ALERTNAME]!r})"
-                    hint = f"add yield_to: [{name}], or a matcher that tells them apart"
-                    self._findings.warning(self._places[rule.id].name, text, hint, code=Odd.OVERLAP)
-                    break
-            others.append((rule, labels))
+            told = False
+            for name in _names(rule):
+                known = _Known(rule, {**labels, ALERTNAME: name})
+                others = by_alert.setdefault(name, [])
+                told = told or self._overlap(known, others)
+                others.append(known)
+
+    def _overlap(self, known: "_Known", others: Iterable["_Known"]) -> bool:
+        """Warn of the first rule with which one can act on the same alert, and tell whether there is one."""
+        rule = known.rule
+        for other, theirs in islice(others, MOST_COMPARED):
+            if _may_meet(rule, known.labels, other, theirs) and not self._connected(rule, other):
+                name = other.name if other.pack == rule.pack else other.id
+                alert = f"{ALERTNAME}={known.labels[ALERTNAME]!r}"
+                text = f"`{rule.name}` and `{other.id}` can act on the same alert ({alert})"
+                hint = f"add yield_to: [{name}], or a matcher that tells them apart"
+                self._findings.warning(self._places[rule.id].name, text, hint, code=Odd.OVERLAP)
+                return True
+        return False
 
     def _connected(self, one: Rule, other: Rule) -> bool:
         """Tell whether one of two rules waits for the other, be it through others."""
@@ -115,6 +129,21 @@ class Relations:
                 found.add(name)
                 ahead += self._rules[name].yield_to if name in self._rules else ()
         return found
+
+
+class _Known(NamedTuple):
+    """A rule, and the labels that the alerts have for certain that it takes under one name."""
+
+    rule: Rule
+    labels: Mapping[str, str]
+
+
+def _names(rule: Rule) -> tuple[str, ...]:
+    """Return the alert names that a rule lists, as far as there are not too many."""
+    found = names_in(rule.matchers) or ()
+    own = [matcher for matcher in rule.matchers if matcher.name == ALERTNAME]
+    held = (name for name in sorted(found) if all(matcher.matches({ALERTNAME: name}) for matcher in own))
+    return tuple(islice(held, MOST_NAMES))
 
 
 def _labels(rule: Rule) -> dict[str, str] | None:

@@ -4,19 +4,23 @@ A directory holds packs: a folder is one, named by its `pack.yaml` or else by th
 folder with a `pack.yaml` can be named alone, and so can one file, with the `pack.yaml` beside it and the `site.yaml` above.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stopgap.config.codes import Wrong
+from stopgap.config.clear_text import clear_text_in
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import Findings
 from stopgap.config.node import Mark, Node
+from stopgap.config.permissions import judge_permissions
 from stopgap.config.read import read
 
 PACK, SITE = "pack.yaml", "site.yaml"
 LARGEST = 1024 * 1024  # bytes of a file
 MOST_FILES = 1000
 _ENDINGS = (".yaml", ".yml")
+_GROUPS = re.compile(rb"^[\"']?groups\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def folders_of(place: Path, findings: Findings) -> tuple[Folder, ...]:
         said = f"cannot be read: {error.strerror}"
         findings.error(Mark(str(place)), said, "name a directory of rules", code=Wrong.UNREADABLE)
         return ()
+    for folder in dict.fromkeys((place, *(each.place.parent for each in found))) if place.is_dir() else ():
+        judge_permissions(folder, findings)
     count = sum(len(folder.files) for folder in found)
     if count > MOST_FILES:
         said = f"{count} files, more than {MOST_FILES}"
@@ -96,6 +102,15 @@ def _is_rules(path: Path) -> bool:
     )
 
 
+def is_of_prometheus(path: Path) -> bool:
+    """Tell whether a file looks as if alerting rules stand in it, which are to be known before the rules that take them."""
+    try:
+        with path.open("rb") as stream:
+            return _GROUPS.search(stream.read(LARGEST)) is not None
+    except OSError:
+        return False
+
+
 def read_file(path: Path, findings: Findings) -> Node | None:
     """Read one file; whatever is wrong with it goes to the findings."""
     file = str(path)
@@ -116,4 +131,9 @@ def read_file(path: Path, findings: Findings) -> Node | None:
         hint = "save the file as UTF-8"
         findings.error(Mark(file, line, column), "not UTF-8", hint, code=Wrong.UNREADABLE)
         return None
-    return read(source, file, findings)
+    root = read(source, file, findings)
+    judge_permissions(path, findings)
+    for node, what in clear_text_in(root) if root is not None else ():
+        hint = "name it under `secrets` of pack.yaml and write {{ secrets.NAME }}"
+        findings.warning(node.mark, f"{what} stands here in clear text", hint, code=Odd.SECRET_IN_YAML)
+    return root
