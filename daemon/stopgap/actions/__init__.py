@@ -4,6 +4,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from stopgap.action import Action
+from stopgap.actions.backup import Backup
 from stopgap.actions.exec import Exec
 from stopgap.actions.files import Files
 from stopgap.actions.flag import Flag
@@ -11,13 +12,15 @@ from stopgap.actions.http import HttpCall
 from stopgap.actions.manual import Manual
 from stopgap.actions.notify import Notify
 from stopgap.actions.restart import Restart
+from stopgap.actions.restore import Restore
 from stopgap.actions.rollback import Rollback
 from stopgap.actions.scale import Scale
 from stopgap.actions.service import Service
+from stopgap.actions.silence import Silence
 from stopgap.actions.wait import Wait
 from stopgap.context import Context
 
-SHIPPED = (Flag, Restart, Service, Scale, Rollback, HttpCall, Exec, Notify, Wait, Manual, Files)
+SHIPPED = (Flag, Restart, Service, Scale, Rollback, HttpCall, Exec, Notify, Silence, Wait, Manual, Files, Backup, Restore)
 GROUP = "stopgap.actions"
 
 

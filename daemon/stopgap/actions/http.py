@@ -43,7 +43,7 @@ class Method(StrEnum):
 _IDEMPOTENT = {Method.GET, Method.PUT, Method.DELETE}
 
 
-def _web_address(text: Text) -> Text:
+def web_address(text: Text) -> Text:
     """Refuse what is no absolute http(s) URL, without printing it."""
     try:
         url = urlsplit(reveal(text))
@@ -65,7 +65,7 @@ def _one_or_many(status: Any) -> Any:
     return status if isinstance(status, list | tuple) else (status,)
 
 
-Url = Annotated[Text, AfterValidator(_web_address)]
+Url = Annotated[Text, AfterValidator(web_address)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110, token
 _Code = Annotated[int, Field(ge=200, le=599)]
 Status = Annotated[
