@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 _LOCATOR = re.compile(r"([a-z][a-z0-9+.-]*):(?://([^/#]*))?(/[^#]*)?(?:#(.*))?")
 _LONGEST = 1024
+_WITH_A_NAME = ("postgres", "postgresql", "mysql", "mariadb", "redis", "rediss")  # schemes that take user@
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ def parse_locator(text: str) -> Locator:
     scheme, authority, path, fragment = (part or "" for part in match.groups())
     if ".." in path.split("/"):
         raise ValueError(f"{text!r} steps out of its folder with '..': write the whole path")
-    if "@" in authority and not scheme.startswith("systemd"):
-        raise ValueError("a locator holds no credentials: they come from the environment")
+    user, at, _ = authority.rpartition("@")
+    if at and not scheme.startswith("systemd") and (":" in user or scheme not in _WITH_A_NAME):
+        raise ValueError("a locator holds no credentials: they come from the environment, or from password")
     return Locator(scheme, authority, path, fragment)
