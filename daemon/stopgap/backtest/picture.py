@@ -1,7 +1,7 @@
 """Picture: the timeline of a backtest as SVG: a lane for each rule and target, with a bar for how it stood at each moment.
 
 Bounded whatever the history is: so many lanes (the rest share one per rule), so many columns per lane. Where a column is too narrow
-for all that happened in it, it shows what matters most: handed over before refused, before acting, before mitigated, before firing.
+for all that happened in it, it shows what matters most: handed over before refused, before mitigated, before acting, before firing.
 """
 
 from collections import Counter, defaultdict
@@ -16,6 +16,7 @@ from stopgap.backtest.trace import Standing, Trace
 MOST_LANES = 60
 MOST_RULES = 30
 COLUMNS = 1440  # of one lane
+NARROWEST = 2  # columns: less could not be seen
 LABEL, PLOT, LANE, BAR, TOP = 250, 720, 20, 12, 26  # units of the picture
 WIDTH = LABEL + PLOT + 10
 RANK = {one: number for number, one in enumerate(Standing, 1)}
@@ -151,7 +152,7 @@ def _columns(traces: Iterable[Trace], period: Period) -> bytearray:
             first = int((stretch.since - period.since).total_seconds() / length * COLUMNS)
             last = ceil((stretch.until - period.since).total_seconds() / length * COLUMNS)
             rank = RANK[stretch.standing]
-            for column in range(min(max(first, 0), COLUMNS - 1), min(max(last, first + 1), COLUMNS)):
+            for column in range(min(max(first, 0), COLUMNS - 1), min(max(last, first + NARROWEST), COLUMNS)):
                 columns[column] = max(columns[column], rank)
     return columns
 

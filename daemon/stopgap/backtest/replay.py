@@ -14,7 +14,7 @@ from itertools import groupby
 from stopgap.alert import Alert
 from stopgap.backtest.assumed import Assumed, catalog_of, rulebook_of
 from stopgap.backtest.history import History, HistoryError, Period, Progress, Transition
-from stopgap.backtest.result import Alerts
+from stopgap.backtest.result import Alerts, Result
 from stopgap.backtest.tally import Tally
 from stopgap.incident import EventKind as K, Incident
 from stopgap.journal import Line
@@ -78,6 +78,23 @@ class Replay:
         await play.stop()
         tally.finish(self.period.until)
         progress(1.0)
+
+    def result(self, name: str, history: History, rulebook: Rulebook, tally: Tally) -> Result:
+        """Return what was counted, with all that it rests on; `name` says where the rules are from."""
+        return Result(
+            rules_from=name,
+            source=history.name,
+            period=self.period,
+            alerts=self.alerts(rulebook),
+            rules=tally.scores,
+            total=tally.total(),
+            overlaps=sorted(tally.overlaps.values(), key=lambda one: (-one.times, one.of)),
+            storms=tally.storms,
+            assumed=self.assumed.sentences(rulebook.rules.values()),
+            caveats=history.caveats,
+            left_out=tally.left_out,
+            traces=tally.traces,
+        )
 
     def alerts(self, rulebook: Rulebook) -> Alerts:
         """Count the alerts of the history, and those that no rule takes."""

@@ -12,8 +12,8 @@ class Standing(StrEnum):
     """How an incident stands, from what matters least to what matters most where there is room for one."""
 
     FIRING = "firing"  # and nothing is done about it
-    MITIGATED = "mitigated"
     MITIGATING = "mitigating"  # applying, verifying, taking back
+    MITIGATED = "mitigated"
     WAITING = "waiting"  # refused
     HANDED_OVER = "handed_over"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stopgap.backtest.result import Overlap, Result, Score, StormSpell
-from stopgap.duration import print_duration, span
+from stopgap.duration import span
 
 ALL = "all rules"
 HEADS = ("incidents", "started", "helped", "reverted", "refused", "handed over", "longest hold")
@@ -19,17 +19,18 @@ class Section:
     title: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
+    whole: int = 2  # columns that are never cut where room is short
 
 
 def intro(result: Result) -> tuple[str, ...]:
     """Say in sentences what was replayed."""
     period, alerts = result.period, result.alerts
-    length = print_duration(period.until - period.since)
+    length = span(period.until - period.since)
     already = f", {alerts.already} of them since before" if alerts.already else ""
     return (
         f"What {result.rules_from} would have done from {when(period.since)} to {when(period.until)} ({length}).",
         f"History: {result.source}: {alerts.distinct} alerts fired{already}, {alerts.transitions} transitions.",
-        f"{alerts.unmatched} of these alerts were taken by no rule.",
+        f"No rule takes {alerts.unmatched} of these alerts.",
     )
 
 
@@ -69,8 +70,8 @@ def sections(result: Result) -> tuple[Section, ...]:
         Section("Refusals", ("times", "reason", "rule"), _counted(rules, "refusals")),
         Section("Handed over", ("times", "reason", "rule"), _counted(rules, "hand_overs")),
         Section("How they ended", ("incidents", "outcome", "rule"), _counted(rules, "outcomes")),
-        Section("Holds", ("longest", "past max_hold", "since", "rule", "target"), _holds(rules)),
-        Section("Budgets at the worst moment", ("left", "budget", "at", "rule"), _budgets(result)),
+        Section("Holds", ("longest", "past max_hold", "since", "rule", "target"), _holds(rules), 3),
+        Section("Budgets at the worst moment", ("left", "budget", "at", "rule"), _budgets(result), 3),
         Section(
             "Wanted by two at once",
             ("times", "first", "what", "rules"),
