@@ -54,7 +54,7 @@ def probes_of(case: Case, role: str, specs: tuple[ProbeSpec, ...]) -> list[Asked
         key = f"{role}/{i}"
         last = case.state.probes.get(key)
         slow = role != "verify" or case.state.undecided or case.state.handed_over
-        every = MINUTE if role == "recheck" else spec.every or (MINUTE if slow else VERIFY_EVERY)
+        every = spec.recheck if role == "recheck" else spec.every or (MINUTE if slow else VERIFY_EVERY)
         asked.append(Asked(key, spec, began_at, last, every))
     return asked
 

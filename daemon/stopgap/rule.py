@@ -63,8 +63,9 @@ class ProbeSpec:
     after: timedelta = timedelta()
     within: timedelta = timedelta(seconds=60)
     for_: timedelta = timedelta()
-    every: timedelta | None = None  # None: 5 s while verifying, a minute while holding or recovering
+    every: timedelta | None = None  # None: 5 s while verifying, a minute while recovering
     timeout: timedelta = timedelta(seconds=5)
+    recheck: timedelta = timedelta(minutes=1)  # how often it is asked while what it verified is held
 
 
 @dataclass(frozen=True, slots=True)

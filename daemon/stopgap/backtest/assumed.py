@@ -94,7 +94,7 @@ def _rung(rung: RungSpec) -> RungSpec:
 
 
 def _verify(spec: ProbeSpec) -> ProbeSpec:
-    return replace(spec, probe=spec.probe + AS_ASSUMED)
+    return replace(spec, probe=spec.probe + AS_ASSUMED, recheck=SELDOM)
 
 
 class Environ(dict[str, str]):
