@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -19,7 +19,7 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    if text in (0, "0"):
+    if text in (0, "0") and not isinstance(text, bool):
         return timedelta()
     if not isinstance(text, str) or not _WHOLE.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration: write a number with a unit, such as 30s, 10m or 1h30m")
@@ -57,6 +57,8 @@ _WRITTEN = {
     "patternErrorMessage": "a duration is a number with a unit, such as 30s, 10m or 1h30m",
 }
 Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), PlainSerializer(print_duration), WithJsonSchema(_WRITTEN)
+    timedelta,
+    BeforeValidator(parse_duration, json_schema_input_type=Annotated[Any, WithJsonSchema(_WRITTEN)]),
+    PlainSerializer(print_duration),
 ]
 """A pydantic field type for durations."""
