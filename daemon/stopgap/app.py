@@ -29,6 +29,7 @@ from stopgap.config import Loaded, build_rule, load
 from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
+from stopgap.drill import Drills
 from stopgap.engine import Engine
 from stopgap.errors import ConfigError, PermanentError, Problem, StopgapError, StoreError
 from stopgap.explain import Explainer, Reach
@@ -111,10 +112,13 @@ class App:
         self.reconciler = self._reconciler()
         self.engine.trust(self.reconciler)
         self.vitals.surveyed = lambda: self.reconciler.last
+        self.drills = Drills(self.engine, Orders(self.engine, self.clock), self.clock)
+        self.drills.start()
         await self.reconciler.start()
         self.teller.start()
         self._stack.push_async_callback(self.engine.stop)
         self._stack.push_async_callback(self.reconciler.stop)
+        self._stack.push_async_callback(self.drills.stop)
         await self._stack.enter_async_context(heartbeat(self.metrics.lagged, self.clock))
         await self._listen()
         self.vitals.begin()
@@ -224,6 +228,7 @@ class App:
             hosts=frozenset(settings.hosts),
             links=self.links,
             dependencies=self.vitals.outside,
+            drills=self.drills,
         )
 
     def _token(self) -> SecretStr:

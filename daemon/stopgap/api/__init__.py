@@ -6,7 +6,7 @@ timelines hold label values, addresses and names. The pages of `/approve/` are f
 
 from aiohttp import web
 
-from stopgap.api import approve, brakes, explain, incidents, rehearsal, report, status
+from stopgap.api import approve, brakes, drills, explain, incidents, rehearsal, report, status
 from stopgap.api.desk import DESK, Desk, Reloaded
 from stopgap.api.gate import border, gate
 
@@ -19,6 +19,6 @@ def mount(app: web.Application, desk: Desk) -> None:
     app.middlewares.append(border)
     app.middlewares.append(gate(desk))
     app.add_routes([*status.ROUTES, *incidents.ROUTES, *brakes.ROUTES, *rehearsal.ROUTES, *explain.ROUTES])
-    app.add_routes(report.ROUTES)
+    app.add_routes([*report.ROUTES, *drills.ROUTES])
     if desk.links is not None:
         app.add_routes(approve.ROUTES)

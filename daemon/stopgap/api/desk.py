@@ -10,6 +10,7 @@ from aiohttp import web
 from stopgap.alert import Alert
 from stopgap.clock import Clock
 from stopgap.credential import Credential
+from stopgap.drill import Drills
 from stopgap.errors import Problem
 from stopgap.explanation import Explanation
 from stopgap.incident import Incident
@@ -162,6 +163,7 @@ class Desk:
     hosts: frozenset[str] = field(default_factory=frozenset)
     links: Links | None = None
     dependencies: Callable[[], Mapping[str, str]] = dict
+    drills: Drills | None = None
 
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stopgap.cli import approvals, brake, daemon, explain, incidents, report, rules, schema
+from stopgap.cli import approvals, backtest, brake, daemon, drill, explain, incidents, report, rules, schema
 
 app = typer.Typer(
     help="First responder to Prometheus alerts: bounded, verified, temporary mitigations.",
@@ -38,8 +38,10 @@ def _root(
 app.command()(daemon.serve)
 app.command()(rules.check)
 app.command()(explain.explain)
+app.command()(backtest.backtest)
 app.command()(incidents.incidents)
 app.command()(report.report)
+app.command()(drill.drill)
 app.command()(incidents.ack)
 app.command()(approvals.approve)
 app.command()(approvals.deny)

@@ -91,9 +91,12 @@ class Client:
                 return told
         except urllib.error.HTTPError as error:
             with error:
-                fail(_said(error))
+                self._refused(error)
         except (urllib.error.URLError, OSError, ValueError) as error:
             self._silent(error.reason if isinstance(error, urllib.error.URLError) else error)
+
+    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
+        fail(_said(error))
 
     def _silent(self, reason: object) -> NoReturn:
         fail(

@@ -177,7 +177,7 @@ def _one(told: dict[str, Any]) -> None:
         wrapped(f"  {'held':<16}", ", ".join(held["resources"]))
     typer.echo("")
     for line in told["timeline"]:
-        wrapped(f"{clean(line['at'])[11:19]} {clean(line['event']):<16}", _words(line))
+        wrapped(f"{clean(line['at'])[11:19]} {clean(line['event']):<16}", in_words(line))
 
 
 def _approval(asked: dict[str, Any]) -> str:
@@ -190,7 +190,7 @@ _NAMES = ("name", "action", "probe", "fingerprint", "contact", "when")
 _REASONS = ("outcome", "cause", "reason", "verdict", "detail", "text", "why", "until")
 
 
-def _words(line: dict[str, Any]) -> str:
+def in_words(line: dict[str, Any]) -> str:
     """Say a timeline event in words, most telling first."""
     said = dict(line)
     if said.get("text"):

@@ -4,6 +4,6 @@
 is played and expected; `expectation` judges a timeline by it. A drill changes nothing about what its incident does or may do.
 """
 
-from stopgap.drill.running import Drill, Drills, Unfit
+from stopgap.drill.running import LONGEST, Drill, Drills, Unfit
 
-__all__ = ["Drill", "Drills", "Unfit"]
+__all__ = ["LONGEST", "Drill", "Drills", "Unfit"]

@@ -1,0 +1,205 @@
+"""Script: the file of a drill: the alert that is made up, what a person breaks and mends by hand, and what must come of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+
+from stopgap.alert import DRILL
+from stopgap.config.codes import Odd, Wrong
+from stopgap.config.complaint import complain
+from stopgap.config.findings import Findings, did_you_mean
+from stopgap.config.keys import Keys, Name, Text, TimeLimit
+from stopgap.config.node import Mark, Node, Path as Place
+from stopgap.config.source import read_file
+from stopgap.drill.expectation import Expectation, Kind
+from stopgap.drill.running import LONGEST
+from stopgap.duration import print_duration
+from stopgap.errors import ConfigError
+from stopgap.incident import EventKind as K, Outcome
+
+LASTS, WATCHED = timedelta(minutes=10), timedelta(hours=1)
+LONGEST_WATCH = timedelta(hours=24)
+MOST = 50  # expectations
+_WORDS = tuple(kind.value for kind in Kind)
+
+
+def _event(word: str) -> str:
+    if word not in set(K):
+        near = did_you_mean(word, K, "write one such as opened, mitigated, reverted or handed_over")
+        raise ValueError(f"`{word[:40]}` is no event: {near}")
+    return word
+
+
+def _outcome(word: str) -> str:
+    if word not in set(Outcome):
+        raise ValueError(f"`{word[:40]}` is no outcome: {did_you_mean(word, Outcome)}")
+    return word
+
+
+def _unmarked(labels: dict[str, str]) -> dict[str, str]:
+    if DRILL in labels:
+        raise ValueError(f"`{DRILL}` is set by Stopgap itself: remove it")
+    if not labels:
+        raise ValueError("no labels: write those by which a rule takes the alert")
+    return labels
+
+
+def _bounded(longest: timedelta) -> AfterValidator:
+    def check(duration: timedelta) -> timedelta:
+        if duration > longest:
+            raise ValueError(f"longer than {print_duration(longest)}")
+        return duration
+
+    return AfterValidator(check)
+
+
+Event = Annotated[str, AfterValidator(_event)]
+RuleId = Annotated[str, StringConstraints(pattern=r"^[^/\s]{1,200}/[^/\s]{1,200}$")]
+
+
+class AlertKeys(Keys):
+    """The alert that is made up."""
+
+    labels: Annotated[dict[str, str], AfterValidator(_unmarked)]
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class ExpectKeys(Keys):
+    """One expectation: exactly one of `event`, `not`, `told` and `outcome`, and what narrows it down."""
+
+    event: Event | None = None
+    not_: Annotated[Event | None, Field(alias="not")] = None
+    told: Name | None = None
+    outcome: Annotated[str, AfterValidator(_outcome)] | None = None
+    within: TimeLimit | None = None
+    since: Event | None = None
+    reason: Name | None = None
+    when: Event | None = None
+    rule: RuleId | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.named) != 1:
+            raise ValueError(f"exactly one of {', '.join(_WORDS)} must stand here")
+        ((kind, _),) = self.named
+        if self.reason and kind not in (Kind.EVENT, Kind.NOT):
+            raise ValueError("`reason` goes with `event` and `not`")
+        if self.when and kind is not Kind.TOLD:
+            raise ValueError("`when` goes with `told`: the event that somebody is told of")
+        if self.since and not self.within and kind is not Kind.NOT:
+            raise ValueError("`since` goes with `within`")
+        return self
+
+    @property
+    def named(self) -> list[tuple[Kind, str]]:
+        """Return what is expected, in the words of the file."""
+        given = zip(Kind, (self.event, self.not_, self.told, self.outcome), strict=True)
+        return [(kind, word) for kind, word in given if word is not None]
+
+    @property
+    def expectation(self) -> Expectation:
+        """Return the expectation."""
+        ((kind, word),) = self.named
+        return Expectation(
+            kind, word, self.within, self.since or "", self.reason or "", self.when or "", self.rule or ""
+        )
+
+
+class ScriptKeys(Keys):
+    """The whole file."""
+
+    name: Name
+    proves: Text
+    alert: AlertKeys
+    before: Text | None = None
+    for_: Annotated[TimeLimit, _bounded(LONGEST), Field(alias="for")] = LASTS
+    until: Event | None = None
+    after: Text | None = None
+    limit: Annotated[TimeLimit, _bounded(LONGEST_WATCH)] = WATCHED
+    expect: Annotated[tuple[ExpectKeys, ...], Field(min_length=1, max_length=MOST)]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A drill as its file says it. The alert fires for `lasts` at most, and only until the event `until` where that is named."""
+
+    name: str
+    proves: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    expect: tuple[Expectation, ...]
+    lasts: timedelta = LASTS
+    until: str = ""
+    before: str = ""
+    after: str = ""
+    limit: timedelta = WATCHED
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Tells findings of the places of one node."""
+
+    node: Node
+    findings: Findings
+
+    def error(
+        self,
+        path: Place,
+        text: str,
+        hint: str = "",
+        *,
+        code: Wrong,
+        at_key: bool = False,
+        offset: int | None = None,
+    ) -> None:
+        mark = self.node.find(path, at_key=at_key)
+        leaf = self.node.within(path) if offset is not None else None
+        self.findings.error(leaf.place(offset) if leaf is not None else mark, text, hint, code=code)
+
+    def warning(self, path: Place, text: str, hint: str = "", *, code: Odd) -> None:
+        self.findings.warning(self.node.find(path), text, hint, code=code)
+
+
+def read_script(path: Path) -> Script:
+    """Read the file of a drill. Raises ConfigError with everything that is wrong."""
+    findings = Findings()
+    node = read_file(path, findings)
+    keys = _keys(node, findings) if node is not None else None
+    if node is None and not findings.errors:
+        findings.error(Mark(str(path)), "the file is empty", "write a drill", code=Wrong.MISSING_KEY)
+    if findings.errors or keys is None:
+        raise ConfigError(findings.errors)
+    return Script(
+        name=keys.name,
+        proves=keys.proves,
+        labels=keys.alert.labels,
+        annotations=keys.alert.annotations,
+        expect=tuple(one.expectation for one in keys.expect),
+        lasts=keys.for_,
+        until=keys.until or "",
+        before=keys.before or "",
+        after=keys.after or "",
+        limit=keys.limit,
+    )
+
+
+def _keys(node: Node, findings: Findings) -> ScriptKeys | None:
+    at = _At(node, findings)
+    try:
+        keys = ScriptKeys.model_validate(node.exact().plain())
+    except ValidationError as wrong:
+        complain(wrong, ScriptKeys, at)
+        return None
+    if keys.for_ > keys.limit:
+        at.error(
+            ("for",), "the alert fires longer than the drill is watched", "raise `limit`", code=Wrong.TIMING
+        )
+    for i, one in enumerate(keys.expect):
+        if one.within is not None and one.within > keys.limit:
+            place: Place = ("expect", i, "within")
+            at.error(place, "longer than the drill is watched", "raise `limit`", code=Wrong.TIMING)
+    return keys
