@@ -15,6 +15,7 @@ from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NoSuchIncident, NotPossible
 from stopgap.rehearsal import Rehearsal
 from stopgap.rule import Rule, RungSpec
+from stopgap.rulebook import UNCHANGED, Changes
 from stopgap.transitions import fold
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
@@ -66,6 +67,7 @@ TIMELINES = {
 class Reloaded:
     rules: int
     problems: tuple = ()
+    changes: Changes = UNCHANGED
 
 
 @dataclass

@@ -42,6 +42,7 @@ from stopgap.orders import Orders
 from stopgap.prometheus import Prometheus
 from stopgap.reconciler import Reconciler
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
+from stopgap.rulebook import UNCHANGED, Changes, changes_of
 from stopgap.settings import Settings
 from stopgap.store import Store, open_store
 from stopgap.tell import Teller, no_link
@@ -75,10 +76,11 @@ def live_context(settings: Settings) -> Context:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The answer to a reload: how many rules are in force now, and what is wrong when they are the old ones."""
+    """The answer to a reload: how many rules are in force now, and what is wrong when they are the old ones, or what changed."""
 
     rules: int
     problems: tuple[Problem, ...] = ()
+    changes: Changes = UNCHANGED
 
 
 class App:
@@ -157,17 +159,21 @@ class App:
                 self.metrics.load_failed()
                 await self._note(K.RELOAD_FAILED, problems=problems[:20], count=len(problems))
                 return Reloaded(len(self.engine.rulebook.rules), error.problems)
+            beside = {"contacts": loaded.contacts != self.context.contacts.book}
+            book = loaded.rulebook
+            changes = changes_of(self.engine.rulebook, book, beside)
             try:
                 await self.headroom.use(few(loaded.rules))
-                await self.engine.use(loaded.rulebook)  # the swap comes last: nothing after it can fail
+                await self.engine.use(book)  # the swap comes last: nothing after it can fail
             except StoreError:
                 self.metrics.load_failed()
                 raise
             self.context.contacts.replace(loaded.contacts)
             self.metrics.loaded(self.engine.rulebook.rules, self.clock.now())
-            await self._note(K.RELOADED, rules=len(loaded.rules), hash=loaded.hash)
+            told = {key: each for key, each in changes.told().items() if each}
+            await self._note(K.RELOADED, rules=len(loaded.rules), hash=loaded.hash, **told)
             self.rehearser.begin()
-            return Reloaded(len(loaded.rules))
+            return Reloaded(len(loaded.rules), changes=changes)
 
     async def _rehearse(self) -> Rehearsal:
         return await rehearse(self.engine.rulebook, self.catalog, self.clock)

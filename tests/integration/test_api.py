@@ -10,6 +10,7 @@ from tests.intake import serving
 from stopgap.api import mount
 from stopgap.errors import Problem as Wrong, StoreError
 from stopgap.incident import EventKind as K
+from stopgap.rulebook import Changes
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -233,7 +234,6 @@ async def test_a_brake_that_would_stop_nothing_is_refused(body):
 
 async def test_a_reload_says_what_is_wrong_and_that_the_old_rules_stay():
     async with office() as there:
-        assert await there.ask("POST", "/-/reload") == (200, {"rules": 1})
         there.reloaded = Reloaded(1, (Wrong("pms.yaml", 3, 1, "rules", "unknown-key", "bad", "mend it"),))
         status, told = await there.ask("POST", "/-/reload")
         assert (status, told["errors"]) == (422, ["pms.yaml:3:1: rules: bad, mend it"])
@@ -241,6 +241,17 @@ async def test_a_reload_says_what_is_wrong_and_that_the_old_rules_stay():
         assert told["problems"] == [{**place, "code": "unknown-key", "text": "bad", "hint": "mend it"}]
         assert told["problem_count"] == 1
         assert "old 1 rules stay" in told["detail"]
+
+
+async def test_a_reload_says_what_changed():
+    async with office() as there:
+        status, told = await there.ask("POST", "/-/reload")
+        assert (status, told["rules"], told["summary"]) == (200, 1, "nothing changed")
+        there.reloaded = Reloaded(2, changes=Changes(added=("shop/new",), beside=("contacts",)))
+        _, told = await there.ask("POST", "/-/reload")
+        assert told["summary"] == "1 rule added; contacts changed"
+        assert (told["added"], told["changed"], told["beside"]) == (["shop/new"], [], ["contacts"])
+        assert told["counts"] == {"added": 1, "removed": 0, "changed": 0}
 
 
 async def test_rules_are_listed():

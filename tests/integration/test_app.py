@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from tests.prometheus_server import free_port
 
 from stopgap.app import App, settle_memory
@@ -183,6 +184,43 @@ async def test_a_broken_file_keeps_the_old_rules_and_says_why_in_answer_metric_a
         assert await post(app, body(down("resolved"))) == 200
         (closed,) = await until(app, "closed")
         assert closed["outcome"] == "recovered"
+
+
+async def test_a_reload_says_which_rules_came_went_and_changed_in_answer_log_and_history(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CHAT", "json://127.0.0.1:9/chat")
+    file, site = tmp_path / "rules" / "shop.yaml", tmp_path / "rules" / "site.yaml"
+    old = RULES + "  - {{name: gone, match: a=b, ladder: []}}\n"
+    with capture_logs() as lines:
+        async with daemon(tmp_path, old) as app:
+            told = await reloaded(app)
+            assert (told["rules"], told["summary"], told["changed"]) == (2, "nothing changed", [])
+            new = RULES.replace("hold: 200ms", "hold: 300ms") + "  - {{name: new, match: a=b, ladder: []}}\n"
+            file.write_text(new.format(folder=tmp_path))
+            site.write_text("contacts: {default: {url_env: CHAT}}\n")
+            told = await reloaded(app)
+            assert told["summary"] == "1 rule added; 1 rule removed; 1 rule changed (hold); contacts changed"
+            assert (told["added"], told["removed"]) == (["shop/new"], ["shop/gone"])
+            assert (told["changed"], told["keys"], told["beside"]) == (["shop/mock"], ["hold"], ["contacts"])
+            file.write_text("rules: [{name: mock, match: 'a=~\"(\"'}]")
+            async with app.session.post("/-/reload") as answer:
+                assert answer.status == 422
+            file.write_text(new.format(folder=tmp_path))
+            assert (await reloaded(app))["summary"] == "nothing changed"  # since what stayed in force
+            events = await app.store.timeline("control")
+    kept = [e.detail["summary"] for e in events if e.kind == "reloaded"]
+    assert kept == ["nothing changed", told["summary"], "nothing changed"]
+    assert events[1].detail["changed"] == ["shop/mock"]
+    logged = [line for line in lines if line["event"] == "reloaded"]
+    assert [line["summary"] for line in logged] == kept
+    assert logged[1]["added"] == ["shop/new"]
+
+
+async def reloaded(app) -> dict:
+    async with app.session.post("/-/reload") as answer:
+        assert answer.status == 200
+        return await answer.json()
 
 
 async def test_what_is_held_is_held_after_a_restart_and_taken_back_by_the_next_process(tmp_path):

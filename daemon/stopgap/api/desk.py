@@ -19,7 +19,7 @@ from stopgap.ledger import Brake, BrakeScope
 from stopgap.link import Links
 from stopgap.rehearsal import Rehearsal
 from stopgap.rule import Rule
-from stopgap.rulebook import Rulebook
+from stopgap.rulebook import Changes, Rulebook
 
 
 class Engine(Protocol):
@@ -138,6 +138,11 @@ class Reloaded(Protocol):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Why the old rules stay, when they do."""
+        ...
+
+    @property
+    def changes(self) -> Changes:
+        """What is otherwise than before."""
         ...
 
 

@@ -41,15 +41,13 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def reload(request: web.Request) -> web.Response:
-    """Load the rules anew; when anything is wrong the old ones stay, and the answer says what."""
+    """Load the rules anew and say what changed; when anything is wrong the old ones stay, and the answer says what."""
     result = await request.app[DESK].reload()
     if result.problems:
         listed = result.problems[:MOST]
         more = {"problems": [asdict(problem) for problem in listed], "problem_count": len(result.problems)}
-        raise Problem(
-            422, f"the old {result.rules} rules stay in force", tuple(map(str, listed)), more=more
-        )
-    return reply({"rules": result.rules})
+        raise Problem(422, f"the old {result.rules} rules stay in force", tuple(map(str, listed)), more=more)
+    return reply({"rules": result.rules, **result.changes.told()})
 
 
 async def rules(request: web.Request) -> web.Response:
