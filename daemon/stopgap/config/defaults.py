@@ -8,13 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from stopgap.config.codes import Wrong
 from stopgap.config.findings import Findings
-from stopgap.config.guards import SHORT_FORMS, GuardKeys, TermKeys
+from stopgap.config.guards import SHORT_FORMS, GuardKeys, SiteDefaultKeys, TermKeys
 from stopgap.config.node import Node, table
 
 Layer = Mapping[str, Node]
 """The keys of a rule that one file of defaults sets, all guards under `guard`."""
 
 _ADDING = frozenset({"protected"})
+DAEMON = (
+    frozenset(SiteDefaultKeys.model_fields)
+    - frozenset(TermKeys.model_fields)
+    - frozenset(GuardKeys.model_fields)
+)
+"""Defaults of no rule, but of the whole daemon: no template is rendered in them."""
 
 
 def layer_of(defaults: Node | None, findings: Findings) -> Layer:
@@ -71,7 +77,9 @@ def known(node: Node) -> Node:
     """Return a file's defaults without what holds a template: that is checked with each rule, whose vars it gets."""
     if node.table is not None:
         return table(
-            node.mark, {key: known(inner) for key, inner in node.table.items() if not _open(inner)}, node.keys
+            node.mark,
+            {key: known(inner) for key, inner in node.table.items() if key in DAEMON or not _open(inner)},
+            node.keys,
         )
     if node.items is not None:
         return Node(node.mark, [known(inner) for inner in node.items if not _open(inner)], node.text)

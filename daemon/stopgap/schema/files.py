@@ -1,5 +1,6 @@
 """Files: the forms of the kinds of file: rules, pack.yaml, site.yaml."""
 
+from stopgap.config.defaults import DAEMON
 from stopgap.config.model import PackKeys, RuleKeys, RungKeys, SiteKeys
 from stopgap.schema.form import Form, table_of
 from stopgap.schema.leeway import VARS, exact, loosened
@@ -7,6 +8,9 @@ from stopgap.schema.leeway import VARS, exact, loosened
 _LISTS = {"do": "step", "activate": "step", "verify": "probe", "only_if": "probe", "recovered": "probe"}
 _NOT_WRITTEN = frozenset({"pack", "vars", "secrets", "severities", "severity_names", "approval"})
 """What a rule's document has from its pack, or from its rungs."""
+
+_EMPTY = frozenset({"contacts", "messages", "defaults", "secrets"})
+"""Keys that are as if they were not there when no value stands behind them."""
 
 _VALUE = {"type": ["string", "number", "boolean", "null"], "not": {"type": "string", "pattern": r"\{\{"}}
 
@@ -64,15 +68,18 @@ def site_file() -> Form:
 
 
 def _shared(form: Form, text: str) -> Form:
-    """Return the form of a file of shared keys; a key without a value is as if it was not there."""
+    """Return the form of a file of shared keys."""
     keys = form["properties"]
     templated = {key: loosened(each, VARS) for key, each in keys.items() if key in {"defaults", "match"}}
     made = {key: loosened(each) for key, each in keys.items()} | templated
+    made["defaults"]["properties"] |= {
+        key: loosened(each) for key, each in keys["defaults"]["properties"].items() if key in DAEMON
+    }
     made["vars"] = {**exact(keys["vars"]), "additionalProperties": _VALUE}
     return {
         "type": "object",
         "description": text,
-        "properties": {key: _or_nothing(each) for key, each in made.items()},
+        "properties": {key: _or_nothing(each) if key in _EMPTY else each for key, each in made.items()},
         "additionalProperties": False,
     }
 
