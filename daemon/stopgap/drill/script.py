@@ -6,7 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from stopgap.alert import DRILL
 from stopgap.config.codes import Odd, Wrong
@@ -57,29 +64,43 @@ def _bounded(longest: timedelta) -> AfterValidator:
     return AfterValidator(check)
 
 
-Event = Annotated[str, AfterValidator(_event)]
+_ENDS = [outcome.value for outcome in Outcome]
+Event = Annotated[str, AfterValidator(_event), WithJsonSchema({"enum": [event.value for event in K]})]
 RuleId = Annotated[str, StringConstraints(pattern=r"^[^/\s]{1,200}/[^/\s]{1,200}$")]
 
 
 class AlertKeys(Keys):
     """The alert that is made up."""
 
-    labels: Annotated[dict[str, str], AfterValidator(_unmarked)]
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[
+        dict[str, str],
+        AfterValidator(_unmarked),
+        Field(description="Labels by which a rule takes the alert."),
+    ]
+    annotations: Annotated[dict[str, str], Field(description="Annotations that people read.")] = Field(
+        default_factory=dict
+    )
 
 
 class ExpectKeys(Keys):
     """One expectation: exactly one of `event`, `not`, `told` and `outcome`, and what narrows it down."""
 
-    event: Event | None = None
-    not_: Annotated[Event | None, Field(alias="not")] = None
-    told: Name | None = None
-    outcome: Annotated[str, AfterValidator(_outcome)] | None = None
-    within: TimeLimit | None = None
-    since: Event | None = None
-    reason: Name | None = None
-    when: Event | None = None
-    rule: RuleId | None = None
+    event: Annotated[Event | None, Field(description="This event is in the timeline.")] = None
+    not_: Annotated[Event | None, Field(alias="not", description="This event is not in the timeline.")] = None
+    told: Annotated[Name | None, Field(description="This contact is told something.")] = None
+    outcome: Annotated[
+        Annotated[str, AfterValidator(_outcome), WithJsonSchema({"enum": _ENDS})] | None,
+        Field(description="The incident is closed with this outcome."),
+    ] = None
+    within: Annotated[
+        TimeLimit | None, Field(description="So soon after the alert fired, or after `since`.")
+    ] = None
+    since: Annotated[Event | None, Field(description="The event from which on time is counted.")] = None
+    reason: Annotated[Name | None, Field(description="The reason that the event gives.")] = None
+    when: Annotated[Event | None, Field(description="The event of which the contact is told.")] = None
+    rule: Annotated[
+        RuleId | None, Field(description="The rule (pack/name), where several take the alert.")
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -112,15 +133,22 @@ class ExpectKeys(Keys):
 class ScriptKeys(Keys):
     """The whole file."""
 
-    name: Name
-    proves: Text
-    alert: AlertKeys
-    before: Text | None = None
-    for_: Annotated[TimeLimit, _bounded(LONGEST), Field(alias="for")] = LASTS
-    until: Event | None = None
-    after: Text | None = None
-    limit: Annotated[TimeLimit, _bounded(LONGEST_WATCH)] = WATCHED
-    expect: Annotated[tuple[ExpectKeys, ...], Field(min_length=1, max_length=MOST)]
+    name: Annotated[Name, Field(description="What the drill is called.")]
+    proves: Annotated[Text, Field(description="In a sentence, what is known when it succeeds.")]
+    alert: Annotated[AlertKeys, Field(description="The alert that is made up.")]
+    before: Annotated[Text | None, Field(description="What a person breaks before it begins.")] = None
+    for_: Annotated[
+        TimeLimit, _bounded(LONGEST), Field(alias="for", description="How long the alert fires at most.")
+    ] = LASTS
+    until: Annotated[Event | None, Field(description="The event at which the alert is over earlier.")] = None
+    after: Annotated[Text | None, Field(description="What a person mends once the alert is over.")] = None
+    limit: Annotated[
+        TimeLimit, _bounded(LONGEST_WATCH), Field(description="How long the drill is watched at most.")
+    ] = WATCHED
+    expect: Annotated[
+        tuple[ExpectKeys, ...],
+        Field(min_length=1, max_length=MOST, description="What must come of it."),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
