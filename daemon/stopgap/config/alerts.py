@@ -11,7 +11,7 @@ from stopgap.duration import parse_duration
 from stopgap.matcher import Matcher, Op
 
 NAME = "alertname"
-MOST_COMPARED = 1000  # alerts of a pack with which a rule is compared that lists no names
+MOST_COMPARED = 200  # alerts of a pack with which a rule is compared that lists no names
 
 
 @dataclass(frozen=True, slots=True)

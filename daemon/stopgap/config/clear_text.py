@@ -46,7 +46,8 @@ _LIKELY = re.compile(r"(?!\S*://)(?=\S*[0-9])(?=\S*[A-Za-z])[^\s{}$<>*/.~][^\s{}
 _PAIR = re.compile(
     r"""(?P<head>["']?(?P<key>\b[\w.-]{1,200})["']?\s{0,9}:\s{1,9}["']?)(?P<value>[^\s"',{}]+)"""
 )
-_SHORTEST = 8  # characters
+_REST = re.compile(r"[^\s\"',{}]*")
+_SHORTEST, _LONGEST = 8, 20_000  # characters that are looked at
 
 
 def clear_text_in(node: Node, key: str = "") -> Iterator[tuple[Node, str]]:
@@ -63,10 +64,24 @@ def clear_text_in(node: Node, key: str = "") -> Iterator[tuple[Node, str]]:
 
 def masked(line: str) -> str:
     """Return a line of a file with stars in place of what looks like a secret, so that it can be shown."""
+    if len(line) > _LONGEST:
+        return "*" * len(line)
     for _, sign, shape in _SHAPES:
         if sign in line:
-            line = shape.sub(lambda found: "*" * len(found[0]), line)
+            line = "".join(_covered(line, shape))
     return _PAIR.sub(_starred, line)
+
+
+def _covered(line: str, shape: re.Pattern[str]) -> Iterator[str]:
+    """Return a line in pieces, stars for each word in which the shape was found, to its end."""
+    done = 0
+    for found in shape.finditer(line):
+        rest = _REST.match(line, found.end())
+        end = rest.end() if rest is not None else found.end()
+        yield line[done : max(found.start(), done)]
+        yield "*" * (end - max(found.start(), done))
+        done = max(end, done)
+    yield line[done:]
 
 
 def _starred(pair: re.Match[str]) -> str:
@@ -78,6 +93,7 @@ def looks_like(text: str, key: str = "") -> str:
     """Say what secret a text looks like; nothing where it looks like none."""
     if len(text) < _SHORTEST:
         return ""
+    text = text[:_LONGEST]
     for what, sign, shape in _SHAPES:
         if sign in text and shape.search(text):
             return what

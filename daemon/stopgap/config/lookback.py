@@ -7,7 +7,7 @@ from stopgap.duration import parse_duration
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|\#[^\n]*)
-    | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)
+    | (?P<text>"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|`[^`]*(?:`|\Z))
     | \[\s*(?P<range>[0-9a-z]+)\s*(?P<sub>:[^\]]*)?\]
     | offset\s+(?P<offset>[0-9][0-9a-z]*)\b
     | (?P<labels>\{)
@@ -17,7 +17,9 @@ _TOKEN = re.compile(
     | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
-_LABELS = re.compile(r"""(?:[^}"'`]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*\}?""", re.DOTALL)
+_LABELS = re.compile(
+    r"""(?:[^}"'`]|"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|`[^`]*(?:`|\Z))*\}?""", re.DOTALL
+)
 _NONE = timedelta()
 
 

@@ -60,7 +60,8 @@ def folders_of(place: Path, findings: Findings) -> tuple[Folder, ...]:
         said = f"cannot be read: {error.strerror}"
         findings.error(Mark(str(place)), said, "name a directory of rules", code=Wrong.UNREADABLE)
         return ()
-    for folder in dict.fromkeys((place, *(each.place.parent for each in found))) if place.is_dir() else ():
+    folders = (each.place if each.place.is_dir() else each.place.parent for each in found)
+    for folder in dict.fromkeys((place, *folders)) if place.is_dir() else ():
         judge_permissions(folder, findings)
     count = sum(len(folder.files) for folder in found)
     if count > MOST_FILES:
