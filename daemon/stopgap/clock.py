@@ -26,7 +26,11 @@ class LoopClock:
 
     def __init__(self, start: datetime) -> None:
         self._start = start
+        self._last = (0.0, start)  # virtual time stands still while much is asked
 
     def now(self) -> datetime:
         """Return the start plus the loop's time, in UTC."""
-        return self._start + timedelta(seconds=asyncio.get_running_loop().time())
+        seconds = asyncio.get_running_loop().time()
+        if seconds != self._last[0]:
+            self._last = (seconds, self._start + timedelta(seconds=seconds))
+        return self._last[1]

@@ -33,8 +33,8 @@ class Recorder:
         self, state: Incident, *events: Event, request: Request | None = None, **more: Any
     ) -> tuple[Event, ...] | Conflict | Refusal:
         """Append events decided at a state, with what belongs to them. Raises StoreError."""
-        after = reduce(apply, events, state)
-        release = tuple(sorted(holdings(state) - holdings(after)))
+        held = holdings(state)
+        release = tuple(sorted(held - holdings(reduce(apply, events, state)))) if held else ()
         return await self._journal.append(
             Append(state.id, events, expect=state.seq, request=request, release=release, **more)
         )

@@ -27,15 +27,24 @@ Known = Callable[[str, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One message: to whom, about what (`due.when`, `due.clock`, `due.entry`), and what it said."""
+    """One message: to whom, about what (`due.when`, `due.clock`, `due.entry`); its words are made when somebody reads them."""
 
     at: datetime
     incident: str
     rule: str
     target: str
     due: Due
-    title: str
-    body: str
+    occasion: Occasion
+
+    @property
+    def title(self) -> str:
+        """Return its subject."""
+        return compose(self.occasion)[0]
+
+    @property
+    def body(self) -> str:
+        """Return what it says."""
+        return compose(self.occasion)[1]
 
 
 @dataclass(slots=True)
@@ -137,8 +146,8 @@ class Hearing:
         now = self._clock.now()
         event, state = case.fresh.get(one.of, (None, case.state))
         heard = one.contact in case.docket.heard
-        title, body = compose(Occasion(case.rule, state, one, now, event, heard))
-        self._on_told(Told(now, name, state.rule, state.target, one, title, body))
+        occasion = Occasion(case.rule, state, one, now, event, heard)
+        self._on_told(Told(now, name, state.rule, state.target, one, occasion))
         said = Event(K.NOTIFIED, now, one.detail)
         if name == CONTROL:
             await self._journal.control(said)
