@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from stopgap.alert import DRILL
+from stopgap.episodes import alert_joined, drill_overtaken, opened, set_firing
 from stopgap.incident import (
-    AlertState,
     Answer,
     Approval,
     Cause,
@@ -23,55 +22,7 @@ from stopgap.incident import (
     StepState,
     StepStatus,
     changed,
-    common,
 )
-
-
-def _alert(detail: Mapping[str, Any]) -> AlertState:
-    return AlertState(
-        labels=detail.get("labels", {}),
-        annotations=detail.get("annotations", {}),
-        starts_at=detail.get("starts_at", ""),
-    )
-
-
-def _opened(state: Incident, event: Event) -> Incident:
-    d = event.detail
-    alerts = {fingerprint: _alert(alert) for fingerprint, alert in d.get("alerts", {}).items()}
-    return changed(
-        state,
-        rule=d.get("rule", ""),
-        version=d.get("version", ""),
-        target=d.get("target", ""),
-        severity=d.get("severity", "P2"),
-        mode=d.get("mode", "auto"),
-        because=d.get("because", ""),
-        flaw=d.get("flaw", ""),
-        drill=common([alert.labels for alert in alerts.values()]).get(DRILL, ""),
-        follows=d.get("follows", ""),
-        flaps=d.get("flaps", 0),
-        rung=d.get("rung", 0),
-        used=frozenset(d.get("used", ())),
-        opened_at=event.at,
-        phase_at=event.at,
-        alerts=alerts,
-    )
-
-
-def _alert_joined(state: Incident, event: Event) -> Incident:
-    return changed(state, alerts={**state.alerts, event.detail.get("fingerprint", ""): _alert(event.detail)})
-
-
-def _set_firing(*, firing: bool) -> Callable[[Incident, Event], Incident]:
-    def reducer(state: Incident, event: Event) -> Incident:
-        fingerprint = event.detail.get("fingerprint", "")
-        if fingerprint not in state.alerts:
-            return state
-        return changed(
-            state, alerts={**state.alerts, fingerprint: replace(state.alerts[fingerprint], firing=firing)}
-        )
-
-    return reducer
 
 
 def _refused(state: Incident, event: Event) -> Incident:
@@ -372,15 +323,11 @@ def _lost(state: Incident, _: Event) -> Incident:
     return changed(state, lost=True)
 
 
-def _drill_overtaken(state: Incident, _: Event) -> Incident:
-    return changed(state, drill="")
-
-
 REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
-    K.OPENED: _opened,
-    K.ALERT_JOINED: _alert_joined,
-    K.ALERT_RESOLVED: _set_firing(firing=False),
-    K.REFIRED: _set_firing(firing=True),
+    K.OPENED: opened,
+    K.ALERT_JOINED: alert_joined,
+    K.ALERT_RESOLVED: set_firing(firing=False),
+    K.REFIRED: set_firing(firing=True),
     K.REFUSED: _refused,
     K.RUNG_STARTED: _rung_started,
     K.RUNG_SKIPPED: _rung_skipped,
@@ -417,6 +364,6 @@ REDUCERS: Mapping[K, Callable[[Incident, Event], Incident]] = {
     K.RETRIED: _retried,
     K.ADOPTED: _adopted,
     K.KEPT: _kept,
-    K.DRILL_OVERTAKEN: _drill_overtaken,
+    K.DRILL_OVERTAKEN: drill_overtaken,
     K.CLOSED: _closed,
 }
