@@ -1,7 +1,16 @@
 """Labels that steps use and the target leaves open, and escalations that wait for what never happens."""
 
+from datetime import timedelta
+
 import pytest
 from tests.lints import CAUSE, FLAG, HTTP, RESTART, alerts, of_rule, rule, said
+
+from stopgap.action import Danger
+from stopgap.config.lints.foreign_labels import foreign_labels
+from stopgap.config.lints.subject import Subject
+from stopgap.config.nature import Nature
+from stopgap.rule import Rule, RungSpec, StepSpec
+from stopgap.template import Template
 
 CODE = "foreign-label"
 
@@ -82,6 +91,14 @@ def test_each_label_is_said_once_where_it_first_stands(tmp_path):
         "rules[0].do[0].flag.set.A",
         "rules[0].do[0].flag.set.B",
     ]
+
+
+def test_labels_in_a_list_have_their_place_too():
+    argv = ["/bin/fix", Template.parse("{{ labels.instance }}")]
+    step = StepSpec("exec", {"argv": argv, "stdin": "x"}, timedelta(seconds=5))
+    one = Rule("p", "one", "", (), target="shop", ladder=(RungSpec("a", (step,)),))
+    subject = Subject(one, {("ladder", 0, "do", 0): Nature(Danger.BOUNDED)})
+    assert [each.path for each in foreign_labels(subject)] == [("ladder", 0, "do", 0, "params", "argv", 1)]
 
 
 # --- idle-escalation ---

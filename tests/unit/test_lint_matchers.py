@@ -3,8 +3,11 @@
 import pytest
 from tests.lints import FLAG, found, rule, said
 
+from stopgap.config.lints.never_matches import never_matches
+from stopgap.config.lints.subject import Subject
 from stopgap.config.values import values_of
-from stopgap.matcher import parse_matcher
+from stopgap.matcher import parse_matcher, parse_matchers
+from stopgap.rule import Rule
 
 CODE = "never-matches"
 BODY = "do: [{restart: 'systemd://x'}]\nverify: [{http: 'http://x'}]"
@@ -79,6 +82,13 @@ def test_it_is_the_later_of_the_two_that_is_pointed_at(tmp_path):
     assert said(tmp_path, {"p/a.yaml": rule(BODY, match=match)}, CODE)[0].startswith(
         "3:35 rules[0].match[2]:"
     )
+
+
+def test_where_the_text_of_a_matcher_is_not_found_the_whole_list_is_pointed_at():
+    matchers = parse_matchers('job="a",job="b"')
+    document = {"match": ['job=~"("', "{{ labels.x }}", "{{ vars.x }}"]}
+    one = Rule("p", "one", "", matchers, document=document)
+    assert [each.path for each in never_matches(Subject(one))] == [("match",)]
 
 
 def test_what_is_said_of_very_long_matchers_is_short(tmp_path):

@@ -11,6 +11,8 @@ from tests.rule_files import SMALLEST, problems, write
 
 from stopgap.config import load
 from stopgap.config.clear_text import masked
+from stopgap.config.findings import Findings
+from stopgap.config.permissions import judge_permissions
 
 CODE = "secret-in-yaml"
 A = "Ab1" * 20  # so that no scanner takes this file for a leak
@@ -179,6 +181,12 @@ def test_the_directory_itself_is_told(tmp_path):
     (told,) = found(root, {}, "world-writable")
     assert told.path == str(root)
     assert "in this directory" in told.text
+
+
+def test_of_what_is_not_there_nothing_is_said_here(tmp_path):
+    findings = Findings()
+    judge_permissions(tmp_path / "gone.yaml", findings)
+    assert findings.warnings == ()
 
 
 def test_a_mount_that_nobody_can_write_is_none(tmp_path, monkeypatch):
