@@ -90,6 +90,7 @@ class Performer:
     def forget(self, identifier: str) -> None:
         """Drop what is kept for a closed incident."""
         self.recorder.forget(identifier)
+        self.planner.forget(identifier)
         self._hurries.pop(identifier, None)
 
     def retry_at(self, identifier: str) -> datetime | None:

@@ -1,6 +1,7 @@
 """Planner: renders what an incident's rule says with that incident's values, under the rules and secrets in force."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from stopgap.asking import causes
 from stopgap.catalog import Catalog
@@ -13,12 +14,38 @@ from stopgap.rulebook import Rulebook
 from stopgap.template import Scope
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A plan, and all that it was made of: mostly it is the same when a guard or a probe is asked again."""
+
+    rung: int
+    version: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    rulebook: Rulebook
+    plan: Plan
+
+    def fits(self, rule: Rule, rung: int, scope: Scope, rulebook: Rulebook) -> bool:
+        """Tell whether it would be made of the same again."""
+        return (
+            (self.rung, self.version) == (rung, rule.version)
+            and self.rulebook is rulebook
+            and self.labels == scope.labels
+            and self.annotations == scope.annotations
+        )
+
+
 class Planner:
-    """Plans rungs and probes; remembers nothing."""
+    """Plans rungs and probes; remembers nothing but the last plan of each incident."""
 
     def __init__(self, catalog: Catalog, rulebook: Callable[[], Rulebook]) -> None:
         self._catalog = catalog
         self._rulebook = rulebook
+        self._made: dict[str, _Made] = {}
+
+    def forget(self, identifier: str) -> None:
+        """Drop what is kept for a closed incident."""
+        self._made.pop(identifier, None)
 
     @property
     def rulebook(self) -> Rulebook:
@@ -27,7 +54,13 @@ class Planner:
 
     def plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
         """Render a rung: with the labels of its planning time where it has begun, else with those of now."""
-        return plan(rule, rung, self._catalog, self._scope(state, rule, rung))
+        rulebook, scope, known = self.rulebook, self._scope(state, rule, rung), self._made.get(state.id)
+        if known is not None and known.fits(rule, rung, scope, rulebook):
+            return known.plan
+        made = plan(rule, rung, self._catalog, scope)
+        if isinstance(made, Plan):
+            self._made[state.id] = _Made(rung, rule.version, scope.labels, scope.annotations, rulebook, made)
+        return made
 
     def probes(
         self, state: Incident, rule: Rule, keys: tuple[str, ...]
