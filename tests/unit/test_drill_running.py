@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.virtual import virtually
 from tests.world import MOCK, START, World, alert, probe, rule, step
 
@@ -13,6 +14,7 @@ from stopgap.drill import Drills, Unfit
 from stopgap.drill.running import ENDS_AT, MOST
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K, Phase
+from stopgap.journal import Conflict
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.orders import NotPossible
 from stopgap.probe import Verdict
@@ -408,6 +410,70 @@ async def test_real_alerts_elsewhere_leave_a_drill_alone():
     await world.fire(alert("Slow"))
     await world.settle()
     assert [d.name for d in world.drills.running] == ["q3"]
+
+
+@virtually
+async def test_what_cannot_be_taken_back_now_is_taken_back_in_time():
+    slow = rule("slow", match='alertname="Slow"', limits=CAUTION)
+    world = await yard(rule(limits=CAUTION), slow)
+    await world.drill()
+
+    async def refuses(identifier, by, why):
+        raise NotPossible("it keeps moving on")
+
+    world.orders.revert = refuses
+    await world.fire(alert("Slow"))
+    await world.settle()
+    assert world.drills.running == ()
+    await world.passes(minutes=3)
+    assert world.outcome().count("recovered") == 1
+
+
+@virtually
+async def test_a_fault_in_a_drill_is_logged_and_no_more():
+    slow = rule("slow", match='alertname="Slow"', limits=CAUTION)
+    world = await yard(rule(limits=CAUTION), slow)
+    await world.drill()
+
+    async def breaks(identifier, by, why):
+        raise RuntimeError("surprise")
+
+    world.orders.revert = breaks
+    with capture_logs() as logged:
+        await world.fire(alert("Slow"))
+        await world.settle()
+    assert {line["event"] for line in logged if line["log_level"] == "error"} == {"drill_fault"}
+    assert world.drills.running == ()
+
+
+@virtually
+async def test_a_shadow_that_will_not_close_costs_no_alert_its_answer():
+    world = await yard()
+    await world.drill(shadow=True)
+    append = world.journal.append
+
+    async def conflicts(what):
+        return Conflict(0) if what.closing is not None else await append(what)
+
+    world.journal.append = conflicts
+    with pytest.raises(StoreError, match="send it again"):
+        await world.fire()
+    world.journal.append = append
+    await world.fire()
+    await world.settle()
+    assert (world.incident.drill, world.incident.phase) == ("", Phase.MITIGATED)
+
+
+@virtually
+async def test_an_alert_of_a_drill_in_a_real_incident_is_over_at_the_next_start():
+    world = await yard()
+    await world.fire()
+    await world.settle()
+    stray = alert(**{DRILL: "q3"})
+    await world.engine.receive((stray,), by="drill, begun by ann")  # and then the process ended
+    await world.crash()
+    await world.settle()
+    assert [a.labels.get(DRILL) for a in world.incident.alerts.values() if a.firing] == [None]
 
 
 @virtually

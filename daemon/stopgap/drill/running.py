@@ -253,6 +253,7 @@ class Drills:
             if not isinstance(answer, Conflict):
                 self._do(partial(self.end, state.drill, "a real alert fires"))
                 return
+        raise StoreError(f"the drill's {identifier} keeps moving on: the alert is not taken, send it again")
 
     def observe(self, line: Line, state: Incident) -> None:
         """Keep the incidents of drills, and see when one is in the way; an observer of the engine."""
