@@ -13,6 +13,8 @@ from stopgap.probe import Verdict
 
 Value = str | int
 
+POPULATION = 3
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -48,6 +50,7 @@ class Outside:
     away: set[str] = field(default_factory=set)
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
     blackout: bool = False  # Prometheus is away: no probe can say anything
+    counted: set[str] = field(default_factory=set)  # for whom a population was counted, and not used since
     watch: Callable[[Effect], None] = lambda _: None
     drifts: int = 0
 
@@ -56,6 +59,11 @@ class Outside:
 
     def verdict(self, question: str, target: str) -> Verdict:
         return Verdict.UNKNOWN if self.blackout else self.verdicts.get((question, target), Verdict.HEALTHY)
+
+    def population(self, asker: str) -> int | None:
+        """Count the population for somebody who is about to begin; None: nobody can."""
+        (self.counted.discard if self.blackout else self.counted.add)(asker)
+        return None if self.blackout else POPULATION
 
     def drift(self, resource: str, *, home: bool) -> None:
         """Somebody sets a knob: to something new, or back to what outsiders had it at."""

@@ -137,8 +137,8 @@ class Performing:
         blast = rule.limits.blast_radius
         if blast is None or isinstance(blast.total, int):
             return request
-        away = self._world.outside.blackout
-        return replace(request, extent=Extent(flaw="no data") if away else Extent(3))
+        total = self._world.outside.population(request.incident)
+        return replace(request, extent=Extent(flaw="no data") if total is None else Extent(total))
 
     def _ledger(self, request: Request) -> Ledger:
         flights = [f for f in self._world.flights.values() if isinstance(f, Starting)]

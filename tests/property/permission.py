@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from tests.property.accounts import Account
-from tests.property.outside import Outside
+from tests.property.outside import POPULATION, Outside
 from tests.property.rows import Rows
 
 from stopgap.rate import Rate
@@ -93,9 +93,11 @@ def _check_blast(books: Books, account: Account, rule: Rule, what: str) -> None:
     blast = rule.limits.blast_radius
     if blast is None:
         return
-    known = isinstance(blast.total, int) or not books.outside.blackout
+    counted = account.id in books.outside.counted
+    books.outside.counted.discard(account.id)
+    known = isinstance(blast.total, int) or counted
     assert known, f"{what}, and nobody knows the population"
-    total = blast.total if isinstance(blast.total, int) else 3
+    total = blast.total if isinstance(blast.total, int) else POPULATION
     loaded = books.loaded().values()
     same = {
         one.id for one in loaded if one.limits.blast_radius and one.limits.blast_radius.total == blast.total
