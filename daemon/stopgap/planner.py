@@ -9,7 +9,7 @@ from stopgap.guard import Refusal
 from stopgap.incident import Incident
 from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
 from stopgap.recovery import default_recovered
-from stopgap.rule import Rule
+from stopgap.rule import Rule, RungSpec
 from stopgap.rulebook import Rulebook
 from stopgap.template import Scope
 
@@ -18,17 +18,18 @@ from stopgap.template import Scope
 class _Made:
     """A plan, and all that it was made of: mostly it is the same when a guard or a probe is asked again."""
 
-    rung: int
-    version: str
+    spec: RungSpec
+    vars: Mapping[str, str]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     rulebook: Rulebook
     plan: Plan
 
-    def fits(self, rule: Rule, rung: int, scope: Scope, rulebook: Rulebook) -> bool:
+    def fits(self, spec: RungSpec, scope: Scope, rulebook: Rulebook) -> bool:
         """Tell whether it would be made of the same again."""
         return (
-            (self.rung, self.version) == (rung, rule.version)
+            self.spec is spec
+            and self.vars is scope.vars
             and self.rulebook is rulebook
             and self.labels == scope.labels
             and self.annotations == scope.annotations
@@ -55,11 +56,13 @@ class Planner:
     def plan(self, state: Incident, rule: Rule, rung: int) -> Plan | Refusal:
         """Render a rung: with the labels of its planning time where it has begun, else with those of now."""
         rulebook, scope, known = self.rulebook, self._scope(state, rule, rung), self._made.get(state.id)
-        if known is not None and known.fits(rule, rung, scope, rulebook):
+        if known is not None and known.fits(rule.ladder[rung], scope, rulebook):
             return known.plan
         made = plan(rule, rung, self._catalog, scope)
         if isinstance(made, Plan):
-            self._made[state.id] = _Made(rung, rule.version, scope.labels, scope.annotations, rulebook, made)
+            self._made[state.id] = _Made(
+                rule.ladder[rung], scope.vars, scope.labels, scope.annotations, rulebook, made
+            )
         return made
 
     def probes(

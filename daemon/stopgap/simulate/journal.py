@@ -79,7 +79,7 @@ class MemoryJournal:
     @property
     def held(self) -> dict[str, str]:
         """Return who holds what."""
-        return {resource: row.stored.id for resource, row in self._past.held.items()}
+        return self._past.held
 
     def subscribe(self, observer: Callable[[Line], None]) -> None:
         """Call `observer` with each committed line."""

@@ -68,7 +68,8 @@ class Rows:
     """All that guards ask of the past. `held` maps a resource to the incident that holds it."""
 
     def __init__(self) -> None:
-        self.held: dict[str, Row] = {}
+        self.held: dict[str, str] = {}
+        self._holding: dict[str, Row] = {}  # by id
         self._places: defaultdict[tuple[str, str], Place] = defaultdict(Place)
         self._starts: defaultdict[tuple[bool, str], deque[datetime]] = defaultdict(
             lambda: deque(maxlen=MOST_STARTS)
@@ -87,15 +88,18 @@ class Rows:
     def take(self, row: Row, resources: Iterable[str]) -> None:
         """Let an incident hold resources."""
         for resource in resources:
-            self.held[resource] = row
+            self.held[resource] = row.stored.id
             row.holds.add(resource)
+            self._holding[row.stored.id] = row
 
     def release(self, row: Row, resources: Iterable[str]) -> None:
         """Let an incident hold these resources no more, as far as it does."""
         for resource in tuple(resources):
-            if resource in row.holds and self.held.get(resource) is row:
+            if resource in row.holds and self.held.get(resource) == row.stored.id:
                 del self.held[resource]
             row.holds.discard(resource)
+        if not row.holds:
+            self._holding.pop(row.stored.id, None)
 
     def permit(self, row: Row, permit: Permit) -> None:
         """Take note that a rung is started."""
@@ -143,7 +147,7 @@ class Rows:
 
     def _holders(self, request: Request) -> dict[str, str]:
         asked = {*request.take, TARGET_LOCK + request.target}
-        found = ((resource, self.held[resource].stored.id) for resource in asked if resource in self.held)
+        found = ((resource, self.held[resource]) for resource in asked if resource in self.held)
         return {resource: holder for resource, holder in found if holder != request.incident}
 
     def _newest(self, budget: Rate, shadow: bool, rule: str, now: datetime) -> tuple[datetime, ...]:  # noqa: FBT001 - which ledger
@@ -175,7 +179,7 @@ class Rows:
         return tuple(islice(failed, most))
 
     def _affected(self, request: Request) -> int:
-        holding = (row.stored for row in self.held.values())
+        holding = (row.stored for row in self._holding.values())
         return len({one.target for one in holding if one.rule in request.population} - {request.target})
 
     def _first(self, request: Request) -> str:
