@@ -24,9 +24,14 @@ class Errand:
     def __init__(self) -> None:
         self._called_off = threading.Event()
 
+    @property
+    def called_off(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._called_off.is_set()
+
     def pause(self) -> None:
         """Go on, or raise CalledOff."""
-        if self._called_off.is_set():
+        if self.called_off:
             raise CalledOff
 
     def call_off(self) -> None:

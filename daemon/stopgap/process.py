@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import IO
 
 from stopgap.errors import StopgapError
 
@@ -94,15 +95,16 @@ async def run(
     argv: Sequence[str],
     *,
     timeout: timedelta,  # noqa: ASYNC109 - it bounds the child, not the coroutine
-    stdin: bytes | None = None,
+    stdin: bytes | IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     limit: int = LIMIT,
 ) -> Completed:
     """Run `argv` in a session of its own and return how it ended.
 
-    The child sees PATH, HOME, LANG, TZ and `env`, nothing else. At the time limit, and when the caller is cancelled, its process
-    group gets SIGTERM and, two seconds later, SIGKILL. Raises NotFound (never started) and TimedOut (outcome unknown).
+    The child sees PATH, HOME, LANG, TZ and `env`, nothing else, and reads `stdin`: bytes or an open file. At the time limit, and
+    when the caller is cancelled, its process group gets SIGTERM and, two seconds later, SIGKILL. Raises NotFound (never started)
+    and TimedOut (outcome unknown).
     """
     loop = asyncio.get_running_loop()
     surroundings = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(env or {})
@@ -110,7 +112,7 @@ async def run(
         transport, child = await loop.subprocess_exec(
             lambda: _Child(limit),
             *argv,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdin=_source(stdin),
             env=surroundings,
             cwd=cwd,
             start_new_session=True,
@@ -119,7 +121,7 @@ async def run(
         reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL byte"
         raise NotFound(f"{argv[0][:200]!r} cannot be run: {reason}") from None
     try:
-        _feed(transport, stdin)
+        _feed(transport, stdin if isinstance(stdin, bytes) else b"")
         async with asyncio.timeout(timeout.total_seconds()):
             await child.exited.wait()
         with suppress(TimeoutError):  # a grandchild may keep the pipes: what it says later is not ours
@@ -150,10 +152,16 @@ def find(program: str, env: Mapping[str, str] | None = None) -> str:
     raise NotFound(f"{program[:200]!r} cannot be run: {reason}")
 
 
-def _feed(transport: asyncio.SubprocessTransport, stdin: bytes | None) -> None:
+def _source(stdin: bytes | IO[bytes] | None) -> int | IO[bytes]:
+    if stdin is None:
+        return asyncio.subprocess.DEVNULL
+    return asyncio.subprocess.PIPE if isinstance(stdin, bytes) else stdin
+
+
+def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
     pipe = transport.get_pipe_transport(0)
     if isinstance(pipe, asyncio.WriteTransport):
-        pipe.write(stdin or b"")
+        pipe.write(stdin)
         pipe.write_eof()
 
 
