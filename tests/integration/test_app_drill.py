@@ -1,5 +1,7 @@
 """A drill against the whole daemon, over HTTP: what begins, what ends it, and what is left when the daemon restarts."""
 
+import asyncio
+
 import pytest
 from tests.integration.test_app import body, daemon, down, incidents, post, until
 
@@ -84,3 +86,17 @@ async def test_a_drill_runs_once_and_its_end_may_be_said_twice(tmp_path):
             async with app.session.delete("/api/v1/drills/app-down", params={"by": "ann"}) as answer:
                 assert (await answer.json())["ended"] is ended
         await until(app, "closed")
+
+
+async def test_drills_in_a_row_follow_each_other_as_little_as_a_real_incident_follows_them(tmp_path):
+    async with daemon(tmp_path, RULES) as app:
+        for count in (1, 2):
+            assert (await begins(app, **{"for": "300ms"}))[0] == 201
+            assert len(await until(app, "closed")) == count
+        assert await post(app, body(down())) == 200
+        for _ in range(100):
+            found = await incidents(app)
+            if found[0]["phase"] == "mitigated":
+                break
+            await asyncio.sleep(0.05)
+        assert [(one["drill"], one["follows"]) for one in found] == [(None, None), *[("app-down", None)] * 2]
