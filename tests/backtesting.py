@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from stopgap.backtest.history import Period, Transition, alert_of, over
 
-START = datetime(2026, 11, 21, 9, tzinfo=UTC)
+START = datetime(2026, 10, 5, 9, tzinfo=UTC)
 DAY = Period(START, START + timedelta(days=1))
 
 

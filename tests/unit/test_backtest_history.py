@@ -162,7 +162,7 @@ def test_a_question_that_is_too_much_is_asked_in_smaller_pieces():
 
 
 def test_a_prometheus_that_never_answers_is_an_error_that_says_what_was_asked():
-    with pytest.raises(HistoryError, match="too much, asked for 2026-11-21 09:00Z and 1 steps"):
+    with pytest.raises(HistoryError, match="too much, asked for 2026-10-05 09:00Z and 1 steps"):
         read(recorded(Answering(refuses=99)))
 
 

@@ -75,14 +75,9 @@ def _side(value: int | str | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _more(rows: Sequence[Any]) -> str:
-    return f"{len(rows) - MOST_ROWS} more are left out here." if len(rows) > MOST_ROWS else ""
-
-
 _environment = Environment(
     autoescape=True, undefined=StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True
 )
 _environment.filters["short"] = _short
 _environment.filters["side"] = _side
-_environment.globals["more"] = _more
 _page = _environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))

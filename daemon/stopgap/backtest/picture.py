@@ -17,8 +17,8 @@ MOST_LANES = 60
 MOST_RULES = 30
 COLUMNS = 1440  # of one lane
 NARROWEST = 2  # columns: less could not be seen
-LABEL, PLOT, LANE, BAR, TOP = 250, 720, 20, 12, 26  # units of the picture
-WIDTH = LABEL + PLOT + 10
+LABEL, PLOT, MARGIN, LANE, BAR, TOP = 250, 720, 40, 20, 12, 26  # units of the picture
+WIDTH = LABEL + PLOT + MARGIN
 RANK = {one: number for number, one in enumerate(Standing, 1)}
 HEIGHTS = {Standing.FIRING: 4, Standing.WAITING: 8}  # others are as high as a bar
 TICKS = tuple(
@@ -56,6 +56,7 @@ class Picture:
     left_out: Sequence[str] = ()
     width: float = WIDTH
     label: float = LABEL
+    right: float = LABEL + PLOT
     top: float = TOP
 
 

@@ -74,6 +74,6 @@ class Trace:
     def _stand(self, now: Standing | None, at: datetime) -> None:
         if now is self._standing:
             return
-        if self._standing is not None and self._since is not None:
+        if self._standing is not None and self._since is not None and self._since < at:
             self.stretches.append(Stretch(self._standing, self._since, at))
         self._standing, self._since = now, at

@@ -30,7 +30,9 @@ def intro(result: Result) -> tuple[str, ...]:
     return (
         f"What {result.rules_from} would have done from {when(period.since)} to {when(period.until)} ({length}).",
         f"History: {result.source}: {alerts.distinct} alerts fired{already}, {alerts.transitions} transitions.",
-        f"No rule takes {alerts.unmatched} of these alerts.",
+        f"No rule takes {alerts.unmatched} of these alerts."
+        if alerts.unmatched
+        else "A rule takes each of them.",
     )
 
 
