@@ -154,6 +154,10 @@ class Base:
 class Postgres(Server):
     """PostgreSQL: the superuser is `postgres`, with PASSWORD; its socket is in `home`."""
 
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it at once; at SIGTERM it would wait for its clients."""
+        super().stop(number)
+
     def connect(self, database: str = "postgres") -> Any:
         """Connect as the superuser; each statement commits itself."""
         import psycopg
@@ -216,6 +220,7 @@ def running_postgres(*options: str) -> Iterator[Postgres]:
             "fsync=off",
             "shared_buffers=16MB",
             "max_connections=40",
+            "authentication_timeout=2s",  # a client that hung up in the middle holds a shutdown so long
             "listen_addresses=127.0.0.1",
             *options,
         ]
@@ -333,7 +338,7 @@ def _life(server: Server) -> Iterator[None]:
         server.start()
         yield
     finally:
-        server.stop(signal.SIGINT if server.name == "postgres" else signal.SIGTERM)  # SIGINT: a fast shutdown
+        server.stop()
 
 
 @contextmanager

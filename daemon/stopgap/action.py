@@ -82,7 +82,8 @@ class Params(BaseModel):
 
     `verbatim` names the fields whose scalars keep their characters (a flag's `0120` stays `0120`); `prose` names the fields in
     which a label value may hold any printable text, because a person and not a program reads it. `scalar` names the field that a
-    bare scalar fills (`wait: 30s`); `siblings` the fields that YAML writes beside the name (`{promql: up, is: == 1}`).
+    bare scalar fills (`wait: 30s`); `siblings` the fields that YAML writes beside the name (`{promql: up, is: == 1}`). `fixed`
+    names the fields in which no template but vars may stand: what they say is known, whole, when the rules are loaded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -91,6 +92,7 @@ class Params(BaseModel):
     prose: ClassVar[frozenset[str]] = frozenset()
     scalar: ClassVar[str] = ""
     siblings: ClassVar[frozenset[str]] = frozenset()
+    fixed: ClassVar[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,13 @@ class Action(Protocol[P]):
     def describe(self, params: P) -> str:
         """Say in one line what would be done, secrets masked, without I/O."""
         ...
+
+    def danger_of(self, given: Mapping[str, Any]) -> Danger:  # noqa: ARG002 - for those whose parameters matter
+        """Say how much a step with these parameters can destroy, by what its fixed fields say.
+
+        `given` is as the rule writes it, not validated. May be left out, and is then `danger`.
+        """
+        return self.danger
 
     def idempotent(self, params: P) -> bool:
         """Tell whether a repetition with the same key does no harm when the outcome is unclear."""

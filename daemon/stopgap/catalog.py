@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
-from stopgap.action import Action
+from stopgap.action import Action, Danger
 from stopgap.probe import Probe
 
 
@@ -24,3 +24,12 @@ class Catalog:
     actions: Mapping[str, Action[Any]] = field(default_factory=dict)
     probes: Mapping[str, Probe[Any]] = field(default_factory=dict)
     measure: Measure | None = None
+
+
+def danger_of(action: Action[Any], given: object) -> Danger:
+    """Say how much a step with these parameters can destroy, or what the action can at all.
+
+    They are as the rule writes them; an action of third parties may tell nothing by them.
+    """
+    asked = getattr(action, "danger_of", None)
+    return asked(given) if asked is not None and isinstance(given, Mapping) else action.danger

@@ -30,6 +30,7 @@ _OPTIONS = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"})
 _PORT = 3306
 _GRACE_SECONDS = 2.0  # for the server to say that its own limit was reached
 _INTERRUPT_SECONDS = 2.0
+_NO_CONNECTION = 2003
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DENIED = {1044, 1045, 1141, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 4151}
 _BUSY = {1040, 1203, 1205, 1206, 1213, 1226, 1317, 1969, 3024, 3572}
@@ -137,16 +138,11 @@ class Mysql(Database):
         """Say what went wrong."""
         code, text = (error.args[0], error.args[-1]) if error.args else (0, type(error).__name__)
         said = " ".join(str(text).split())[:300]
-        if isinstance(code, int):
-            unresolved = code == 2003 and ("Name or service" in said or "resolution" in said)  # noqa: PLR2004 - its number
-            trouble = (
-                Trouble.UNRESOLVED
-                if unresolved
-                else _TROUBLES.get(code, Trouble.REFUSED if code else Trouble.AWAY)
-            )
-        else:
-            trouble = Trouble.AWAY
-        return DatabaseFault(trouble, self.name, said)
+        if not isinstance(code, int) or not code:
+            return DatabaseFault(Trouble.AWAY, self.name, said)
+        if code == _NO_CONNECTION and ("Name or service" in said or "name resolution" in said):
+            return DatabaseFault(Trouble.UNRESOLVED, self.name, "the name does not resolve")
+        return DatabaseFault(_TROUBLES.get(code, Trouble.REFUSED), self.name, said)
 
 
 class MysqlSession(Session):

@@ -13,7 +13,7 @@ import orjson
 from pydantic import ValidationError
 
 from stopgap.action import Danger
-from stopgap.catalog import Catalog
+from stopgap.catalog import Catalog, danger_of
 from stopgap.config.codes import Wrong
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.entries import Entries, Surroundings, touches
@@ -232,4 +232,4 @@ class Builder:
 
     def _danger(self, step: StepKeys) -> Danger:
         known = self._catalog.actions.get(step.action)
-        return known.danger if known else Danger.NONE
+        return danger_of(known, step.params) if known else Danger.NONE

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from stopgap.action import Danger, Params
-from stopgap.catalog import Catalog
+from stopgap.catalog import Catalog, danger_of
 from stopgap.config.codes import Wrong
 from stopgap.config.complaint import Teller, complain
 from stopgap.config.findings import did_you_mean
@@ -76,7 +76,9 @@ class Entries:
                 self._tell.error((*path, word), text, did_you_mean(name, kinds), code=code)
                 continue
             at = (*path, "params")
-            self.references(inner, at, frozenset(RefKind))
+            for key, each in inner.items() if isinstance(inner, dict) else ():
+                allowed = () if key in kinds[name].params.fixed else tuple(RefKind)
+                self.references(each, (*at, key), allowed)
             params = self._params(kinds[name].params, inner, at)
             if word == "action":
                 self._action(name, params, path, tree)
@@ -92,7 +94,8 @@ class Entries:
             if reference.kind is RefKind.VARS:
                 continue  # told when it could not be bound
             if reference.kind not in allowed:
-                text, hint = f"{reference} cannot stand here", f"use {', '.join(allowed)} or vars"
+                cure = f"use {', '.join(allowed)} or vars" if allowed else "use vars only"
+                text, hint = f"{reference} cannot stand here", cure
                 self._tell.error(at, text, hint, code=Wrong.BAD_TEMPLATE)
             elif reference.kind is RefKind.SECRETS and reference.name not in self._secrets:
                 hint = f"add it to `secrets` of pack.yaml: [{reference.name}]"
@@ -109,11 +112,12 @@ class Entries:
         action = self._catalog.actions[name]
         approval = tree["ladder"][path[1]].get("approval")
         asks = approval is not None and approval is not False and approval != "false"
-        if action.danger is Danger.DESTRUCTIVE and not asks:
+        danger = danger_of(action, tree["ladder"][path[1]][path[2]][path[3]].get("params"))
+        if danger is Danger.DESTRUCTIVE and not asks:
             hint = "add approval: 15m to its rung"
             text = f"`{name}` is destructive and needs an approval"
             self._tell.error((*path, "action"), text, hint, code=Wrong.UNAPPROVED)
-        nature = Nature(action.danger, prose=action.params.prose)
+        nature = Nature(danger, prose=action.params.prose)
         if params is not None:
             nature = replace(nature, reverts=action.reverts(params), idempotent=action.idempotent(params))
         self.natures[path] = nature
