@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from stopgap.cli import approvals, backtest, brake, daemon, drill, explain, incidents, report, rules, schema
+from stopgap.cli import (
+    approvals,
+    backtest,
+    brake,
+    daemon,
+    drill,
+    explain,
+    incidents,
+    reference,
+    report,
+    rules,
+    schema,
+)
 
 app = typer.Typer(
     help="First responder to Prometheus alerts: bounded, verified, temporary mitigations.",
@@ -53,7 +65,7 @@ app.command()(incidents.retry)
 app.command()(incidents.note)
 app.command()(incidents.adopt)
 app.add_typer(brake.app, name="brake")
-app.command()(rules.actions)
+app.command()(reference.actions)
 app.command()(schema.schema)
 app.command()(daemon.demo)
 
