@@ -1,5 +1,7 @@
 """Files in which every key of rules, packs and sites stands, and what the schema says of a tree."""
 
+import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,26 @@ def plain(text: str) -> Any:
 
 
 TREES = {name: plain(text) for name, text in FILES.items()}
+
+
+def places(tree: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if at:
+        yield at
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, each in inner:
+        yield from places(each, (*at, key))
+
+
+def at(tree: Any, place: tuple[str | int, ...]) -> Any:
+    for step in place:
+        tree = tree[step]
+    return tree
+
+
+def replaced(tree: Any, place: tuple[str | int, ...], value: Any) -> Any:
+    made = copy.deepcopy(tree)
+    at(made, place[:-1])[place[-1]] = value
+    return made
 
 
 def underlined(tree: Any, schema: Draft7Validator = SCHEMA) -> list[str]:

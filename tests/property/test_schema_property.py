@@ -1,11 +1,7 @@
 """Whatever loads, no editor underlines: one value of the full files is replaced by another, and both are asked."""
 
-import copy
-from collections.abc import Iterator
-from typing import Any
-
 from hypothesis import HealthCheck, given, settings, strategies as st
-from tests.full_rules import TREES, complaints, underlined
+from tests.full_rules import TREES, at, complaints, places, replaced, underlined
 
 TEMPLATES = ["{{ vars.x }}", "{{ vars.time }}", "{{ vars.mode }}", "{{ vars.yes }}", "{{ labels.x }}"]
 ODD = [
@@ -13,26 +9,6 @@ ODD = [
     *TEMPLATES, [], ["x"], ["5m"], {}, {"x": "y"},
 ]  # fmt: skip
 # A flag where a number belongs loads (pydantic counts it), and an editor may well say so: none of these.
-
-
-def places(tree: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    if at:
-        yield at
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, each in inner:
-        yield from places(each, (*at, key))
-
-
-def at(tree: Any, place: tuple[str | int, ...]) -> Any:
-    for step in place:
-        tree = tree[step]
-    return tree
-
-
-def replaced(tree: Any, place: tuple[str | int, ...], value: Any) -> Any:
-    made = copy.deepcopy(tree)
-    at(made, place[:-1])[place[-1]] = value
-    return made
 
 
 PLACES = [(name, place) for name, tree in TREES.items() for place in places(tree)]

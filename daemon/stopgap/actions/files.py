@@ -37,7 +37,11 @@ def _listed(value: Any) -> Any:
 
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[^/\x00-\x1f]{1,255}$")]
-Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed), Field(min_length=1, max_length=50)]
+Patterns = Annotated[
+    tuple[Pattern, ...],
+    BeforeValidator(_listed, json_schema_input_type=Pattern | tuple[Pattern, ...]),
+    Field(min_length=1, max_length=50),
+]
 Root = Annotated[str, AfterValidator(open_to_clearing)]
 
 

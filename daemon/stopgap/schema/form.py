@@ -24,6 +24,7 @@ _SILENT = frozenset({"title", "format", "writeOnly"})  # keywords of pydantic th
 _TABLES = ("properties", "patternProperties")
 _INNER = ("items", "additionalProperties", "propertyNames")
 _BOUND = frozenset({"enum", "const", "anyOf", "oneOf", "not"})  # hold for every type at once
+_ITEMS = {"minLength": "minItems", "maxLength": "maxItems"}
 _TOLD = frozenset({"type", "description"})
 
 
@@ -48,8 +49,14 @@ def plain(form: Form, models: Mapping[str, Form], above: tuple[str, ...] = ()) -
     if "patternProperties" in made:
         made.setdefault("additionalProperties", False)
     if "anyOf" in made:
-        made = {**union(plain(each, models, above) for each in made.pop("anyOf")), **made}
+        one = union(plain(each, models, above) for each in made.pop("anyOf"))
+        made = {**one, **(_of_lists(made) if "array" in types_of(one) else made)}
     return {**plain(models[name], models, (*above, name)), **made} if name else made
+
+
+def _of_lists(form: Form) -> Form:
+    """Return the bounds of a list as such: pydantic takes them for those of a text once a validator stands between."""
+    return {_ITEMS.get(key, key): each for key, each in form.items()}
 
 
 def union(forms: Iterable[Form]) -> Form:
