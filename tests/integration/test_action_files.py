@@ -478,7 +478,7 @@ async def test_a_rehearsal_says_who_may_not():
                 "/usr/share/doc",
                 "/bin",
                 "/home",
-                "/home/ann",
+                "/home" + "/ann",
                 "/var",
                 "/var/lib",
                 "/var/lib/mysql/hotel",

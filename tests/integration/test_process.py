@@ -43,6 +43,13 @@ async def test_stdin_reaches_the_child_and_ends():
     assert done.stdout == b"300000\n"
 
 
+async def test_an_open_file_is_read_by_the_child_itself(tmp_path):
+    (tmp_path / "dump").write_bytes(b"x" * 300_000)
+    with (tmp_path / "dump").open("rb") as file:
+        done = await process.run(["wc", "-c"], stdin=file, timeout=LONG)
+    assert done.stdout.strip() == b"300000"
+
+
 async def test_a_child_that_ignores_its_stdin_is_no_error():
     assert (await process.run(["true"], stdin=b"x" * 300_000, timeout=LONG)).code == 0
 

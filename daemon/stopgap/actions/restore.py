@@ -39,7 +39,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(_listed), Field(max_length=50)]
+Patterns = Annotated[
+    tuple[Pattern, ...],
+    BeforeValidator(_listed, json_schema_input_type=Pattern | tuple[Pattern, ...]),
+    Field(max_length=50),
+]
 
 
 def _folder(value: Any) -> Any:
@@ -77,7 +81,7 @@ class RestoreParams(Params):
 
     from_: Annotated[
         Source,
-        BeforeValidator(_folder),
+        BeforeValidator(_folder, json_schema_input_type=str | Source),
         Field(
             alias="from",
             description="The folder of the copies, or {folder, match, not_match, without_manifest, own}.",
@@ -105,7 +109,7 @@ def _to(params: RestoreParams) -> Original:
 class Restore(Action[RestoreParams]):
     """Put back the latest proved copy of a database, a file or a folder. Destructive: its rung needs `approval`.
 
-    The copy is chosen before the step, and shown to who approves. Copies for evidence are never chosen, nor what the same rule has
+    The copy is chosen before the rung and shown to who approves. Copies for evidence are never chosen, nor what the same rule has
     copied: it copied what was broken (`own: true` allows it). Its checksum and integrity are asked first; it is built beside the
     live one and then exchanged for it, in one move where the system has one. The old state stays under another name
     (`x.db.before-…`, database `x_before_…`) and is exchanged back on revert, or removed by a person. Who has a SQLite file open is
@@ -153,11 +157,12 @@ class Restore(Action[RestoreParams]):
         return (_to(params).name,)
 
     def undo_by_hand(self, params: RestoreParams, before: Json) -> str:
-        """Say where the old state is."""
-        thing = _to(params)
+        """Say where the old state is, and for which copy it is exchanged: who approves reads this."""
+        thing, copy = _to(params), before["copy"]
+        which = f" (exchanged for {copy['path']}, made at {copy['made_at']})" if copy else ""
         if before["live"] is None:
-            return f"remove {thing.name}: there was nothing before"
-        return f"put {thing.aside(before['mark'])} back in the place of {thing.name}"
+            return f"remove {thing.name}: there was nothing before{which}"
+        return f"put {thing.aside(before['mark'])} back in the place of {thing.name}{which}"
 
     async def observe(self, params: RestoreParams, moment: Moment) -> Json:
         """Choose the copy, and see what is live: the same as long as neither changes, so that an approval does not go stale."""

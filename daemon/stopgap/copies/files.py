@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from stopgap import errand
 from stopgap.backends.locator import parse_locator
@@ -16,6 +17,8 @@ from stopgap.copies.shelf import told
 from stopgap.copies.tool import unpacked
 from stopgap.errand import Errand
 from stopgap.errors import PermanentError
+
+T = TypeVar("T")
 
 
 class Files(Original):
@@ -79,11 +82,16 @@ class Files(Original):
 
     async def state(self, mark: str, within: timedelta) -> State:
         """See what is live, and whether something old is aside."""
-        return await errand.run(lambda _: self._at(mark).state(), within)
+        return await errand.run(lambda _: self._do(mark, Exchange.state), within)
 
     def _at(self, mark: str) -> Exchange:
         with told(self._path):
             return Exchange(self._path.resolve(), mark, prefix=".")
+
+    def _do(self, mark: str, deed: Callable[[Exchange], T]) -> T:
+        at = self._at(mark)
+        with told(at.live):
+            return deed(at)
 
     async def stage(self, copy: Path, mark: str, within: timedelta) -> None:
         """Unpack beside the live one."""
@@ -111,22 +119,15 @@ class Files(Original):
 
     async def unstage(self, mark: str, within: timedelta) -> None:
         """Remove what is staged."""
-        await errand.run(lambda _: self._at(mark).unstage(), within)
+        await errand.run(lambda _: self._do(mark, Exchange.unstage), within)
 
     async def exchange(self, mark: str, within: timedelta) -> None:
         """Put the new one in place."""
-        await errand.run(lambda _: self._exchange(mark, Exchange.go), within)
+        await errand.run(lambda _: self._do(mark, Exchange.go), within)
 
     async def exchange_back(self, mark: str, within: timedelta, *, nothing_before: bool) -> None:
         """Put the old one back."""
-        await errand.run(
-            lambda _: self._exchange(mark, lambda at: at.back(nothing_before=nothing_before)), within
-        )
-
-    def _exchange(self, mark: str, deed: Callable[[Exchange], None]) -> None:
-        at = self._at(mark)
-        with told(at.live):
-            deed(at)
+        await errand.run(lambda _: self._do(mark, lambda at: at.back(nothing_before=nothing_before)), within)
 
 
 def _same_kind(at: Exchange) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from stopgap import errand
@@ -23,6 +24,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")
 _BUSY_SECONDS = 10.0
 _PAGES = 2000
 _STEPS = 200_000  # of the virtual machine between two looks at the clock
+T = TypeVar("T")
 
 
 class Sqlite(Original):
@@ -107,11 +109,16 @@ class Sqlite(Original):
 
     async def state(self, mark: str, within: timedelta) -> State:
         """See which file is live, and whether an old one is aside."""
-        return await errand.run(lambda _: self._at(mark).state(), within)
+        return await errand.run(lambda _: self._do(mark, Exchange.state), within)
 
     def _at(self, mark: str) -> Exchange:
         with told(self._path):
             return Exchange(self._path.resolve(), mark, COMPANIONS)
+
+    def _do(self, mark: str, deed: Callable[[Exchange], T]) -> T:
+        at = self._at(mark)
+        with told(at.live):
+            return deed(at)
 
     async def stage(self, copy: Path, mark: str, within: timedelta) -> None:
         """Write the new file beside the live one, with its owner and mode, and ask for its integrity."""
@@ -136,7 +143,7 @@ class Sqlite(Original):
 
     async def unstage(self, mark: str, within: timedelta) -> None:
         """Remove the staged file."""
-        await errand.run(lambda _: self._at(mark).unstage(), within)
+        await errand.run(lambda _: self._do(mark, Exchange.unstage), within)
 
     async def exchange(self, mark: str, within: timedelta) -> None:
         """Put the new file in place, when nobody has the old one open."""
@@ -149,13 +156,14 @@ class Sqlite(Original):
         )
 
     def _exchange(self, mark: str, deed: Callable[[Exchange], None]) -> None:
-        at = self._at(mark)
-        with told(at.live):
+        def alone(at: Exchange) -> None:
             if who := holders.of([at.live, *(Path(f"{at.live}{each}") for each in COMPANIONS)]):
                 raise TemporaryError(
                     f"{at.live} is open in {who}: stop that first, or it goes on writing to the old file"
                 )
             deed(at)
+
+        self._do(mark, alone)
 
 
 def _open(path: Path, how: str, job: Errand) -> sqlite3.Connection:
