@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 import pytest
 from jsonschema import Draft7Validator
-from tests.full_rules import CATALOG, TREES, at, places, plain, replaced, underlined
+from tests.full_rules import CATALOG, TREES, at, complaints, places, plain, replaced, underlined
 
 from stopgap.cli.schema import other_kinds
 from stopgap.config import load
 from stopgap.config.codes import Wrong
+from stopgap.config.document import PACKS
 from stopgap.config.escalations import EscalationKeys
 from stopgap.config.findings import Findings
 from stopgap.config.guards import (
@@ -99,7 +100,7 @@ def test_every_key_says_what_may_stand_there(place, form):
         (SiteDefaultKeys, EACH[SITE]["properties"]["defaults"], set()),
         (DefaultKeys, EACH[PACK]["properties"]["defaults"], set()),
         (ContactKeys, EACH[PACK]["properties"]["contacts"]["patternProperties"][NAME], set()),
-        (RuleKeys, EACH[RULES]["definitions"]["rule"], {"pack", "vars", "secrets", "severities", "severity_names"}),
+        (RuleKeys, EACH[RULES]["definitions"]["rule"], {*PACKS}),
         (RungKeys, EACH[RULES]["definitions"]["rung"], set()),
         (StepKeys, EACH[RULES]["definitions"]["step"], {"action", "params"}),
         (ProbeKeys, EACH[RULES]["definitions"]["probe"], {"probe", "params"}),
@@ -259,6 +260,14 @@ def test_shorthands_and_templates_are_taken_where_the_loader_takes_them(body):
 )  # fmt: skip
 def test_what_the_loader_refuses_for_its_key_or_type_is_underlined(body):
     assert underlined(rule(**body)) != []
+
+
+@pytest.mark.parametrize("key", PACKS)
+def test_what_only_a_pack_has_is_refused_in_a_rule_by_both_and_not_passed_over(key, tmp_path):
+    tree = rule(ladder=[], **{key: {"a": "b"}})
+    assert underlined(tree) != []
+    (said,) = complaints(tmp_path, "shop/one.yaml", tree)
+    assert f"`{key}` does not stand here, it is for the whole pack: write it in pack.yaml" in said
 
 
 BY_KEY_OR_TYPE = {

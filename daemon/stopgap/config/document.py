@@ -17,6 +17,9 @@ from stopgap.config.model import ProbeKeys, RungKeys, StepKeys
 from stopgap.config.node import Node, table, text
 
 _SHORT = tuple(key for key in RungKeys.model_fields if key != "name")
+PACKS = ("pack", "vars", "secrets", "severities", "severity_names")
+"""Keys of a document that only its pack gives it."""
+
 _LISTS = {"do": "action", "activate": "action", "verify": "probe", "only_if": "probe"}
 
 
@@ -29,6 +32,10 @@ def document_of(
         said = f"a rule is a table, and this is {rule.kind}"
         findings.error(rule.mark, said, "write - name: … and match: … below it", code=Wrong.WRONG_TYPE)
         return None
+    for key in PACKS:
+        if key in keys:
+            said, hint = f"`{key}` does not stand here", "it is for the whole pack: write it in pack.yaml"
+            findings.error(rule.keys[key], said, hint, code=Wrong.MISPLACED_KEY)
     builder = _Entries(catalog, findings)
     made = inherited(builder.ladder(rule), defaults)
     if "match" in keys:

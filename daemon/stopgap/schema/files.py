@@ -1,12 +1,13 @@
 """Files: the forms of the kinds of file: rules, pack.yaml, site.yaml."""
 
 from stopgap.config.defaults import DAEMON
+from stopgap.config.document import PACKS
 from stopgap.config.model import PackKeys, RuleKeys, RungKeys, SiteKeys
 from stopgap.schema.form import Form, table_of
 from stopgap.schema.leeway import VARS, exact, loosened
 
 _LISTS = {"do": "step", "activate": "step", "verify": "probe", "only_if": "probe", "recovered": "probe"}
-_NOT_WRITTEN = frozenset({"pack", "vars", "secrets", "severities", "severity_names", "approval"})
+_NOT_WRITTEN = frozenset({*PACKS, "approval"})
 """What a rule's document has from its pack, or from its rungs."""
 
 _EMPTY = frozenset({"contacts", "messages", "defaults", "secrets"})
