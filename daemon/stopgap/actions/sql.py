@@ -22,7 +22,7 @@ from stopgap.errors import PermanentError, TemporaryError
 
 _MOST_OBSERVED = 100  # rows
 _PLAN = 10_000  # lines of EXPLAIN
-_LATER = {Trouble.BUSY, Trouble.AWAY, Trouble.UNRESOLVED}
+_LATER = {Trouble.BUSY, Trouble.AWAY, Trouble.UNRESOLVED, Trouble.OURS}
 
 _SHOWN = 5  # rows of an undo that is said to a person
 _SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|ACCESS_?KEY", re.IGNORECASE)

@@ -28,6 +28,7 @@ class Trouble(StrEnum):
     WRONG = "wrong"  # it does not understand the statement
     REFUSED = "refused"  # it understands, and will not
     BROKEN = "broken"  # its files are damaged
+    OURS = "ours"  # this machine has no room for more
 
 
 class DatabaseFault(StopgapError):  # noqa: N818 - reads as the answer it is

@@ -7,6 +7,7 @@ a connection whose answer does not come in time is given up, which rolls back.
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stopgap.backends.database import (
@@ -112,6 +113,8 @@ class Mysql(Database):
 
         place, options = self._address, self._address.options
         silence = math.ceil(seconds + _GRACE_SECONDS)
+        if not place.host and not Path(options["unix_socket"]).exists():
+            raise DatabaseFault(Trouble.AWAY, self.name, "nobody listens there")
         try:
             return pymysql.connect(
                 host=place.host or None,

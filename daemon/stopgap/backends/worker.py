@@ -95,10 +95,13 @@ class Work:
 
 
 async def work(login: Login[Database], mode: Mode, seconds: float, does: Callable[[Work], T]) -> T:
-    """Connect in a thread, and return what `does` returns there. Raises what it raises, and DatabaseFault."""
+    """Connect in a thread, and return what `does` returns there. Raises what it raises, and DatabaseFault.
+
+    Who is cancelled while something could change is held until it is rolled back, for a few seconds at most.
+    """
     if not _places.acquire(blocking=False):
         text = f"{AT_ONCE} connections to databases are open or hang: no more"
-        raise DatabaseFault(Trouble.BUSY, login.place.name, text)
+        raise DatabaseFault(Trouble.OURS, login.place.name, text)
     task = Work(login, mode, time.monotonic() + seconds * _ROOM)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -108,7 +111,7 @@ async def work(login: Login[Database], mode: Mode, seconds: float, does: Callabl
     except asyncio.CancelledError:
         task.give_up()
         future.add_done_callback(_heard)
-        await asyncio.wait([future], timeout=LINGER_SECONDS)
+        await asyncio.wait([future], timeout=0 if mode is Mode.READ else LINGER_SECONDS)
         raise
 
 

@@ -12,9 +12,10 @@ from stopgap.probes.alert import Alert
 from stopgap.probes.exec import Exec
 from stopgap.probes.http import Http
 from stopgap.probes.promql import Promql
+from stopgap.probes.sql import Sql
 from stopgap.probes.tcp import Tcp
 
-SHIPPED: tuple[Callable[[Context], Probe[Any]], ...] = (Promql, Alert, Http, Tcp, Exec)
+SHIPPED: tuple[Callable[[Context], Probe[Any]], ...] = (Promql, Alert, Http, Tcp, Exec, Sql)
 GROUP = "stopgap.probes"
 
 
