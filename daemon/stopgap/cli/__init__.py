@@ -19,6 +19,7 @@ from stopgap.cli import (
     report,
     rules,
     schema,
+    test,
 )
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ def _root(
 
 app.command()(daemon.serve)
 app.command()(rules.check)
+app.command("test")(test.play)
 app.command()(explain.explain)
 app.command()(backtest.backtest)
 app.command()(incidents.incidents)

@@ -132,9 +132,10 @@ class Play:
             (self.scene.fires if alert.firing else self.scene.is_over)(alert.fingerprint, alert.labels)
         await self.engine.receive(alerts)
 
-    async def resolve(self, alert: Alert) -> None:
-        """Let an alert be over."""
-        await self.receive((replace(alert, firing=False, ends_at=self.clock.now()),))
+    async def resolve(self, *alerts: Alert) -> None:
+        """Let alerts be over."""
+        now = self.clock.now()
+        await self.receive(tuple(replace(alert, firing=False, ends_at=now) for alert in alerts))
 
     async def reload(self, rulebook: Rulebook) -> None:
         """Let other rules be in force."""

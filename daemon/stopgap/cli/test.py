@@ -1,0 +1,148 @@
+"""Test on the command line: plays the tests of rules on virtual time, and says what is not as they expect."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stopgap.cli.daemon import Vars, VarsFiles, settings
+from stopgap.cli.problems import Format, show
+from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, fail, show_json
+
+if TYPE_CHECKING:
+    from stopgap.errors import Problem
+    from stopgap.simulate.play import Stage
+    from stopgap.suite.coverage import Coverage
+    from stopgap.suite.packs import Packs
+    from stopgap.suite.running import Result
+    from stopgap.suite.script import Script
+
+
+def play(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH…", help="Files *.test.yaml, or directories; else --rules' default."),
+    ] = None,
+    vars_: VarsFiles = None,
+    var: Vars = None,
+    only: Annotated[
+        str, typer.Option("--filter", metavar="TEXT", help="Only tests with this in name or file.")
+    ] = "",
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write what came of it as JUnit XML, too.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Play the tests of rules, and say what is not as expected: 1 when a test failed, 2 when one cannot be read."""
+    from stopgap.app import build_catalog
+    from stopgap.simulate.play import Stage
+    from stopgap.suite.packs import Packs
+
+    chosen = settings(vars=vars_, var=var)
+    form = Format.JSON if as_json else Format.TEXT
+    scripts = _scripts(paths or [chosen.rules], form)
+    if not scripts:
+        fail(f"no *.test.yaml in {', '.join(clean(path) for path in paths or [chosen.rules])}", WRONG_USAGE)
+    stage = Stage(build_catalog)
+    packs = Packs(stage.catalog, _given(chosen, form))
+    wanted = [one for one in scripts if only in one.keys.name or only in str(one.path)]
+    results, coverage = _run(wanted, packs, stage, form)
+    if junit is not None:
+        from stopgap.suite.junit import junit as written
+
+        junit.write_bytes(written(results))
+    _show(results, coverage, as_json=as_json, whole=not only)
+    if not all(result.passed for result in results):
+        raise typer.Exit(REFUSED)
+
+
+def _given(chosen: Any, form: Format) -> Mapping[str, str]:
+    from stopgap.errors import ConfigError
+
+    try:
+        given: Mapping[str, str] = chosen.all_vars()
+    except ConfigError as error:
+        _refuse(error.problems, form)
+    return given
+
+
+def _refuse(problems: "Iterable[Problem]", form: Format) -> "Any":
+    show(tuple(problems), 0, form)
+    raise typer.Exit(WRONG_USAGE)
+
+
+def _scripts(paths: list[Path], form: Format) -> "list[Script]":
+    """Read all tests; ends with 2 when one cannot be read."""
+    from stopgap.config.findings import Findings
+    from stopgap.suite.packs import files_below
+    from stopgap.suite.script import read_scripts
+
+    findings = Findings()
+    scripts = [script for path in files_below(paths, findings) for script in read_scripts(path, findings)]
+    if findings.errors:
+        _refuse(findings.errors, form)
+    return scripts
+
+
+def _run(
+    scripts: "Iterable[Script]", packs: "Packs", stage: "Stage", form: Format
+) -> "tuple[list[Result], Coverage]":
+    """Play all tests; ends with 2 when a pack does not load."""
+    from stopgap.errors import ConfigError
+    from stopgap.suite.coverage import Coverage
+    from stopgap.suite.running import run
+
+    results, coverage = list["Result"](), Coverage()
+    for script in scripts:
+        try:
+            result = run(script, stage, packs.cast)
+        except ConfigError as error:
+            _refuse(error.problems, form)
+        coverage.know(result.seen.rules.values())
+        coverage.add(result.seen)
+        results.append(result)
+    return results, coverage
+
+
+def _show(results: "list[Result]", coverage: "Coverage", *, as_json: bool, whole: bool) -> None:
+    from stopgap.suite import words
+
+    if as_json:
+        show_json(
+            {
+                "tests": [_told(result) for result in results],
+                "coverage": {name: reached.kinds for name, reached in sorted(coverage.rules.items())},
+            }
+        )
+        return
+    for result in results:
+        if not result.passed:
+            for line in words.failed(result):
+                typer.echo(clean(line))
+            typer.echo()
+    if whole:
+        for line in words.covered(coverage):
+            typer.echo(clean(line))
+    typer.echo(words.summed(results))
+
+
+def _told(result: "Result") -> dict[str, Any]:
+    return {
+        "file": str(result.script.path),
+        "line": result.script.line,
+        "name": result.script.keys.name,
+        "passed": result.passed,
+        "seconds": round(result.seconds, 3),
+        "failures": [
+            {
+                "line": failure.line,
+                "at": failure.at,
+                "key": failure.miss.key,
+                "expected": failure.miss.expected,
+                "got": failure.miss.got,
+            }
+            for failure in result.failures
+        ],
+        "timeline": list(result.story),
+    }

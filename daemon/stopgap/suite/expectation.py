@@ -1,0 +1,124 @@
+"""Expectation: what must be so at an instant, held against what a play showed until then. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stopgap.incident import EventKind as K, Incident
+from stopgap.simulate.scene import about
+from stopgap.suite.form import ExpectKeys
+from stopgap.suite.seen import Seen
+
+ANYTHING = "anything"
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """One thing that is not as it was expected."""
+
+    key: str
+    expected: str
+    got: str
+
+
+def misses(expected: ExpectKeys, seen: Seen, values: Callable[[str], Any]) -> tuple[Miss, ...]:
+    """Return all that is not as expected; `values` tells what a resource is at."""
+    return tuple(_misses(expected, seen, values))
+
+
+def _misses(expected: ExpectKeys, seen: Seen, values: Callable[[str], Any]) -> Iterator[Miss]:
+    if expected.incidents is not None and expected.incidents != len(seen.states):
+        yield Miss("incidents", str(expected.incidents), str(len(seen.states)))
+    for resource, wanted in expected.values.items():
+        if str(values(resource)) != wanted:
+            yield Miss(f"values.{resource}", wanted, str(values(resource)))
+    if not _asks_for_one(expected):
+        return
+    state = seen.chosen(expected.rule, expected.target, expected.incident)
+    if state is None:
+        yield Miss("incident", "one that fits", f"none of {len(seen.states)}")
+        return
+    yield from _standing(expected, state)
+    yield from _course(expected, state, seen)
+    yield from _hearing(expected, seen.heard(state.id))
+
+
+def _asks_for_one(expected: ExpectKeys) -> bool:
+    """Tell whether anything but what concerns no incident is expected."""
+    return bool(expected.model_fields_set - {"at", "incidents", "values"})
+
+
+def _standing(expected: ExpectKeys, state: Incident) -> Iterator[Miss]:
+    is_now: dict[str, Any] = {
+        "phase": state.phase,
+        "outcome": state.outcome or "none",
+        "reason": state.reason,
+        "handed_over": state.handed_over,
+        "severity": state.severity,
+        "flaps": state.flaps,
+        "rung": state.rungs[max(state.rungs)].name if state.rungs else "",
+    }
+    for key, got in is_now.items():
+        wanted = getattr(expected, key)
+        if wanted is not None and wanted != got:
+            yield Miss(key, _word(wanted), _word(got))
+    if expected.held is not None:
+        holds = sorted(name for number in state.held for name in state.rungs[number].resources)
+        if len(holds) != len(expected.held) or not all(_any(pattern, holds) for pattern in expected.held):
+            yield Miss("held", _list(expected.held), _list(holds))
+
+
+def _course(expected: ExpectKeys, state: Incident, seen: Seen) -> Iterator[Miss]:
+    started = seen.started(state.id)
+    events = [str(event.kind) for event in seen.lines[state.id]]
+    reasons = [
+        str(event.detail.get("reason", ""))
+        for event in seen.lines[state.id]
+        if event.kind in (K.REFUSED, K.RUNG_SKIPPED)
+    ]
+    if not _in_order(expected.steps, started, about):
+        yield Miss("steps", _list(expected.steps), _list(started))
+    if not _in_order(expected.events, events, str.__eq__):
+        yield Miss("events", _list(expected.events), _list(events))
+    if missing := set(expected.refused) - set(reasons):
+        yield Miss("refused", _list(sorted(missing)), _list(dict.fromkeys(reasons)))
+    unwanted: dict[str, Iterable[str]] = {
+        "not_steps": [
+            words for words in started if any(about(pattern, words) for pattern in expected.not_steps)
+        ],
+        "not_events": sorted(set(expected.not_events) & set(events)),
+        "not_refused": sorted(set(expected.not_refused) & set(reasons)),
+    }
+    for key, got in unwanted.items():
+        if got:
+            yield Miss(key, f"none of {_list(getattr(expected, key))}", _list(got))
+
+
+def _hearing(expected: ExpectKeys, heard: Mapping[str, Sequence[str]]) -> Iterator[Miss]:
+    for contact, wanted in expected.told.items():
+        known = heard.get(contact, [])
+        missing = [word for word in wanted if word not in known and not (word == ANYTHING and known)]
+        if missing:
+            yield Miss(f"told.{contact}", _list(missing), _list(known))
+    for contact, unwanted in expected.not_told.items():
+        got = [word for word in heard.get(contact, []) if ANYTHING in unwanted or word in unwanted]
+        if got:
+            yield Miss(f"not_told.{contact}", f"none of {_list(unwanted)}", _list(got))
+
+
+def _in_order(wanted: Sequence[str], found: Sequence[str], fits: Callable[[str, str], Any]) -> bool:
+    """Tell whether all that is wanted is found in this order, whatever stands between."""
+    rest = iter(found)
+    return all(any(fits(one, each) for each in rest) for one in wanted)
+
+
+def _any(pattern: str, names: Iterable[str]) -> bool:
+    return any(about(pattern, name) for name in names)
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value) or "none"
+
+
+def _list(words: Iterable[object]) -> str:
+    return ", ".join(map(str, words)) or "none"

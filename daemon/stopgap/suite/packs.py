@@ -1,0 +1,104 @@
+"""Packs: the files of tests below what was named, and the rules that each is about, loaded once for each set of vars."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stopgap.catalog import Catalog
+from stopgap.config import Loaded, load
+from stopgap.config.codes import Wrong
+from stopgap.config.findings import Findings
+from stopgap.config.node import Mark
+from stopgap.config.source import PACK
+from stopgap.suite.running import Cast
+from stopgap.suite.script import Script
+
+ENDINGS = (".test.yaml", ".test.yml")
+MOST_FILES = 1000
+_SECRET, _FILE = "STOPGAP_SECRET_", "_FILE"
+PLACEHOLDER = "https://placeholder.invalid/"
+"""What a secret is where no test says otherwise: a text, and an address that nobody has."""
+
+
+def files_below(paths: Iterable[Path], findings: Findings) -> tuple[Path, ...]:
+    """Find the files of tests that are named, and those in named directories and their folders."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        try:
+            found |= dict.fromkeys(_below(path))
+        except OSError as error:
+            said = f"cannot be read: {error.strerror}"
+            findings.error(Mark(str(path)), said, "name a directory or a *.test.yaml", code=Wrong.UNREADABLE)
+    if len(found) > MOST_FILES:
+        path = next(iter(found))
+        findings.error(Mark(str(path.parent)), f"more than {MOST_FILES} files of tests", code=Wrong.TOO_LARGE)
+        return ()
+    return tuple(found)
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        path.stat()
+        yield path
+        return
+    folders = [
+        path,
+        *(each for each in sorted(path.iterdir()) if each.is_dir() and not each.name.startswith(".")),
+    ]
+    for folder in folders:
+        yield from sorted(each for each in folder.iterdir() if each.name.endswith(ENDINGS) and each.is_file())
+
+
+def pack_of(test: Path) -> Path:
+    """Return what a file of tests is about: the pack beside it, else the file of rules of the same name, else its folder."""
+    folder = test.parent
+    if (folder / PACK).is_file():
+        return folder
+    stem = next(
+        (test.name.removesuffix(ending) for ending in ENDINGS if test.name.endswith(ending)), test.stem
+    )
+    beside = (folder / f"{stem}{ending}" for ending in (".yaml", ".yml"))
+    return next((each for each in beside if each.is_file()), folder)
+
+
+class _Placeholders(dict[str, str]):
+    """An environment in which every secret is set."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what a test says of a secret, else a placeholder for it; nothing else is set."""
+        if name.startswith(_SECRET) and not name.endswith(_FILE):
+            return super().get(name, PLACEHOLDER)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        found: str = self.get(name, "")
+        return found
+
+
+class Packs:
+    """The rules of packs, each loaded once for each set of vars and secrets. `given` are the vars of the command line."""
+
+    def __init__(self, catalog: Catalog, given: Mapping[str, str]) -> None:
+        self._catalog = catalog
+        self._given = given
+        self._loaded: dict[tuple[Any, ...], Loaded] = {}
+
+    def cast(self, script: Script, more: Mapping[str, str]) -> Cast:
+        """Return the rules of a test's pack, under its vars and then these. Raises ConfigError."""
+        return _cast(self.load(pack_of(script.path), {**script.vars, **more}, script.secrets))
+
+    def load(self, place: Path, own: Mapping[str, str], secrets: Mapping[str, str]) -> Loaded:
+        """Load a pack. What a test says outranks the command line. Raises ConfigError."""
+        given = {**self._given, **own}
+        key = (place, *sorted(given.items()), None, *sorted(secrets.items()))
+        if key not in self._loaded:
+            environ = _Placeholders({f"{_SECRET}{name.upper()}": value for name, value in secrets.items()})
+            self._loaded[key] = load(place, self._catalog, vars=given, environ=environ)
+        return self._loaded[key]
+
+
+def _cast(loaded: Loaded) -> Cast:
+    def known(pack: str, name: str) -> bool:
+        return name in loaded.contacts.get(pack, {}) or name in loaded.contacts.get("", {})
+
+    return Cast(loaded.rulebook, known)

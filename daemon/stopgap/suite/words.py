@@ -1,0 +1,66 @@
+"""Words: what came of tests, for eyes: what failed and how it came to that, and what no test reached; 80 columns. Pure."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from stopgap.suite.coverage import Coverage, Reached
+from stopgap.suite.running import Failure, Result
+
+COLUMNS = 80
+STORY = 40  # lines of a timeline that are shown
+
+
+def failed(result: Result) -> Iterator[str]:
+    """Say what failed in one test."""
+    script = result.script
+    yield from _wrapped(f"FAILED {script.path}:{script.line} ", script.keys.name, "  ")
+    for failure in result.failures:
+        yield from _failure(failure)
+    if result.story:
+        yield f"  what had happened until {result.failures[0].at or 'the end'}:"
+        left = len(result.story) - STORY
+        if left > 0:
+            yield f"    … {left} lines before"
+        yield from (_cut(f"    {line}") for line in result.story[-STORY:])
+
+
+def _failure(failure: Failure) -> Iterator[str]:
+    miss, at = failure.miss, f" at {failure.at}" if failure.at else ""
+    head = f"  line {failure.line}{at}: {miss.key}"
+    if not miss.expected:
+        yield from _wrapped(f"{head}: ", miss.got, "    ")
+        return
+    yield _cut(head)
+    yield from _wrapped("    expected  ", miss.expected, " " * 14)
+    yield from _wrapped("    got       ", miss.got, " " * 14)
+
+
+def covered(coverage: Coverage) -> Iterator[str]:
+    """Say of each rule how much of it the tests came to, and what they did not."""
+    for name, reached in sorted(coverage.rules.items()):
+        yield from _wrapped(f"{name}: ", _counts(reached), "  ")
+        for kind, there in reached.kinds.items():
+            missing = [word for word, was in there.items() if not was]
+            if missing:
+                yield from _wrapped(f"  no test: {kind}: ", "; ".join(missing), "    ")
+
+
+def _counts(reached: Reached) -> str:
+    return ", ".join(
+        f"{kind} {sum(there.values())}/{len(there)}" for kind, there in reached.kinds.items() if there
+    )
+
+
+def summed(results: Sequence[Result]) -> str:
+    """Say how many tests there were, and how many failed."""
+    bad = sum(not result.passed for result in results)
+    files = len({result.script.path for result in results})
+    return f"{len(results)} tests in {files} file{'s' if files != 1 else ''}, {bad} failed"
+
+
+def _wrapped(head: str, text: str, indent: str) -> Iterable[str]:
+    return textwrap.wrap(head + text, COLUMNS, subsequent_indent=indent, break_on_hyphens=False) or [head]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…"
