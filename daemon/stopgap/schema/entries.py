@@ -36,7 +36,7 @@ def _entry(text: str, beside: type[Keys], word: str, kinds: Mapping[str, Any]) -
         for key in sorted(kind.params.siblings):
             siblings.setdefault(key, {})[name] = params["properties"][key]
             laws.append(_once(name, key, needed=key in params.get("required", ())))
-    both = {key: union(owners.values()) for key, owners in siblings.items()}
+    both = {key: _of_either(owners) for key, owners in siblings.items()}
     missing = f"the {word} is missing: write one of {', '.join(named)}"
     made: Form = {
         "type": "object",
@@ -53,6 +53,14 @@ def _entry(text: str, beside: type[Keys], word: str, kinds: Mapping[str, Any]) -
 
 def _one_of(names: Collection[str]) -> Form | list[str]:
     return {"anyOf": [{"required": [name]} for name in names]} if len(names) > 1 else [*names]
+
+
+def _of_either(owners: Mapping[str, Form]) -> Form:
+    """Return the form of a key that stands beside one or another kind; each says what it is there."""
+    bare = [{key: each for key, each in form.items() if key != "description"} for form in owners.values()]
+    told = dict.fromkeys(form.get("description", "") for form in owners.values())
+    several = " ".join(f"{name}: {form.get('description', '')}" for name, form in owners.items())
+    return {**union(bare), "description": several if len(told) > 1 else next(iter(told))}
 
 
 def _told(kind: Any) -> Form:

@@ -28,7 +28,8 @@ def rule_of() -> Form:
     own = {key: each for key, each in form["properties"].items() if key not in _NOT_WRITTEN}
     rung = {key: each for key, each in rung_of()["properties"].items() if key != "name"}
     ladder = {**own["ladder"], "items": {"$ref": "#/definitions/rung"}}
-    properties = _with_entries({**own, **rung, "ladder": ladder})
+    match = {key: each for key, each in own["match"].items() if key != "minItems"}  # that of the pack may do
+    properties = _with_entries({**own, **rung, "match": match, "ladder": ladder})
     return {
         "type": "object",
         "description": "One rule: `name`, `match`, and `do` or a `ladder` of several rungs.",
