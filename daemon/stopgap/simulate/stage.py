@@ -81,10 +81,11 @@ class StagedProbe:
         fact = scene.probes.of(self.describe(params)) if scene.probes else None
         if fact is not None:
             return Finding(fact.verdict, fact.why or f"{self.describe(params)}: {fact.verdict}"[:300])
-        judges = self.name == "alert" or (
-            self.name == "promql" and scene.queries and scene.queries.of(getattr(params, "query", ""))
-        )
-        if judges:
+        if self.name == "alert" or (
+            self.name == "promql"
+            and scene.queries
+            and scene.queries.of(getattr(params, "query", "")) is not None
+        ):
             return await self._real.ask(params, timeout)
         return Finding(Verdict.HEALTHY, "as the scene has it")
 
