@@ -22,7 +22,8 @@ def test_the_schema_of_all_files_is_printed_and_written_alike(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [("rules", "rules"), ("pack", "match"), ("site", "contacts"), ("drill", "proves")]
+    ("kind", "key"),
+    [("rules", "rules"), ("pack", "match"), ("site", "contacts"), ("test", "tests"), ("drill", "proves")],
 )
 def test_one_kind_of_file_has_a_schema_of_its_own(kind, key):
     told = json.loads(run(kind).stdout)
@@ -33,7 +34,7 @@ def test_one_kind_of_file_has_a_schema_of_its_own(kind, key):
 def test_a_kind_that_is_none_and_a_file_that_cannot_be_are_wrong_usage(tmp_path):
     wrong = run("rule")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
-    assert "write one of rules, pack, site, drill" in wrong.stderr
+    assert "write one of rules, pack, site, test, drill" in wrong.stderr
     unwritable = run("--out", tmp_path / "no" / "such.json")
     assert unwritable.exit_code == 2
     assert "cannot be written" in unwritable.stderr

@@ -315,12 +315,28 @@ FREE = {"set", "back_to", "headers", "env", "labels", "json", "vars", "severitie
 """Tables whose keys are of the one who writes them."""
 
 
-def test_each_form_of_a_drill_is_told_apart_by_its_sign():
+def test_a_drill_is_told_apart_by_any_key_of_its_own():
     tree = {"name": "x", "proves": "y", "alert": {"labels": {"a": "b"}}, "expect": [{"event": "opened"}]}
     found = Draft7Validator(WHOLE)
     assert underlined(tree, found) == []
     assert underlined({**tree, "rules": []}, found) != []
     assert underlined({**tree, "expect": [{"event": "opend"}]}, found) != []
+
+
+def test_a_file_of_tests_is_told_apart_and_checked():
+    tree = plain("""
+tests:
+  - name: it helps
+    alerts: [{fire: Down}, {at: 5m, resolve: Down}]
+    world: [{query: up, value: none}, {query: up, value: [1, 0.5]}, {action: restart, fails: no}, {probe: x, is: healthy}]
+    people: [{at: 1m, ack: ann}]
+    expect: [{at: 2m, phase: mitigated, events: opened, refused: [cooldown], steps: restart}]
+""")
+    found = Draft7Validator(WHOLE)
+    assert underlined(tree, found) == []
+    for key, value in (("phase", "mitigatd"), ("events", ["opend"]), ("step", "restart"), ("at", "soon")):
+        changed = replaced(tree, ("tests", 0, "expect", 0), {"at": "2m", key: value})
+        assert underlined(changed, found) != [], key
 
 
 def test_the_daemons_own_defaults_take_no_template_as_none_is_rendered_there(tmp_path):

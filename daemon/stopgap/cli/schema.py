@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def schema(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[rules|pack|site|drill]", help="One kind of file; else all of them."),
+        typer.Argument(metavar="[rules|pack|site|test|drill]", help="One kind of file; else all of them."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it into this file, which may exist.")
@@ -46,5 +46,6 @@ def other_kinds() -> "tuple[Kind, ...]":
     """Return the kinds of file that are about rules: they and the schema are strangers, and meet here."""
     from stopgap.drill.script import ScriptKeys
     from stopgap.schema import Kind
+    from stopgap.suite.form import FileKeys
 
-    return (Kind("drill", ScriptKeys),)
+    return (Kind("test", FileKeys), Kind("drill", ScriptKeys))

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from stopgap.config.findings import did_you_mean
-from stopgap.config.keys import Keys, Text, Texts
+from stopgap.config.keys import Keys, Text, Texts, listed
 from stopgap.duration import Duration, print_duration
 from stopgap.guard import Reason
 from stopgap.incident import EventKind as K, Outcome, Phase
@@ -63,16 +63,18 @@ def _numbers(value: Any) -> Any:
 
 
 At = Annotated[Duration, AfterValidator(_instant)]
-Event = Annotated[str, AfterValidator(lambda word: _one_of(word, K, "event"))]
-Why = Annotated[str, AfterValidator(lambda word: _one_of(word, Reason, "reason"))]
+Event = Annotated[
+    str, AfterValidator(lambda word: _one_of(word, K, "event")), WithJsonSchema({"enum": [*map(str, K)]})
+]
+Why = Annotated[
+    str,
+    AfterValidator(lambda word: _one_of(word, Reason, "reason")),
+    WithJsonSchema({"enum": [*map(str, Reason)]}),
+]
 Labels = dict[str, str]
 Many = Annotated[int, Field(ge=0, le=100_000)]
-Listed = Annotated[
-    tuple[Event, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-]
-Reasons = Annotated[
-    tuple[Why, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-]
+Listed = Annotated[tuple[Event, ...], BeforeValidator(listed)]
+Reasons = Annotated[tuple[Why, ...], BeforeValidator(listed)]
 
 
 def _alone(keys: Keys, names: tuple[str, ...]) -> str:
@@ -126,7 +128,7 @@ class WorldKeys(Keys):
     query: Annotated[Text | None, Field(description="A piece of a query that Prometheus is asked.")] = None
     value: Annotated[
         tuple[float, ...] | None,
-        BeforeValidator(_numbers),
+        BeforeValidator(_numbers, json_schema_input_type=float | Literal["none"] | tuple[float, ...]),
         Field(description="What Prometheus answers: a number, several, or none."),
     ] = None
     values: Annotated[dict[str, str] | None, Field(description="What resources are at.")] = None
