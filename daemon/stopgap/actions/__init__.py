@@ -5,6 +5,8 @@ from typing import Any
 
 from stopgap.action import Action
 from stopgap.actions.backup import Backup
+from stopgap.actions.block import Block
+from stopgap.actions.dns import Dns
 from stopgap.actions.exec import Exec
 from stopgap.actions.files import Files
 from stopgap.actions.flag import Flag
@@ -17,10 +19,29 @@ from stopgap.actions.rollback import Rollback
 from stopgap.actions.scale import Scale
 from stopgap.actions.service import Service
 from stopgap.actions.silence import Silence
+from stopgap.actions.sql import Sql
 from stopgap.actions.wait import Wait
 from stopgap.context import Context
 
-SHIPPED = (Flag, Restart, Service, Scale, Rollback, HttpCall, Exec, Notify, Silence, Wait, Manual, Files, Backup, Restore)
+SHIPPED = (
+    Flag,
+    Restart,
+    Service,
+    Scale,
+    Rollback,
+    HttpCall,
+    Exec,
+    Sql,
+    Block,
+    Dns,
+    Notify,
+    Silence,
+    Wait,
+    Manual,
+    Files,
+    Backup,
+    Restore,
+)
 GROUP = "stopgap.actions"
 
 

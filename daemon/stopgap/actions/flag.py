@@ -38,7 +38,9 @@ class FlagParams(Params):
     at: Annotated[
         str,
         AfterValidator(_holds_flags),
-        Field(description="Where they stand: env:///path, json:///path#key, yaml:///path#key, fly://app."),
+        Field(
+            description="Where they stand: env:///path, json:///path#key, yaml:///path#key, fly://app, cloudflare://zone."
+        ),
     ]
     set: Annotated[Settings, Field(description="Names and new values; the characters stay as they are.")]
     back_to: Annotated[
@@ -49,6 +51,8 @@ class FlagParams(Params):
     @model_validator(mode="after")
     def _has_a_way_back(self) -> "FlagParams":
         known = set(self.back_to or {})
+        if len(self.set) > (most := _flags(self.at).at_once):
+            raise ValueError(f"{self.at} cannot set {len(self.set)} in one write: at most {most} a step")
         if unknown := known - set(self.set):
             raise ValueError(f"back_to names {', '.join(sorted(unknown))}, which set does not: remove it")
         if not _flags(self.at).legible and (missing := set(self.set) - known):
@@ -63,7 +67,7 @@ class Flag(Action[FlagParams]):
 
     ```yaml
     flag:
-      at: env:///etc/agente-hotel/app.env   # also json:, yaml:, fly://my-app
+      at: env:///etc/agente-hotel/app.env   # also json:, yaml:, fly://my-app, cloudflare://example.com (one setting a step)
       set: {PMS_TYPE: mock}
       back_to: {PMS_TYPE: qloapps}          # used only where the old value cannot be read (fly)
     ```

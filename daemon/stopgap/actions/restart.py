@@ -31,7 +31,8 @@ class RestartParams(Params):
         str,
         AfterValidator(_restarts),
         Field(
-            description="What: systemd://unit, supervisor://socket#program, compose://project/service, fly://app."
+            description="What: systemd://unit, supervisor://socket#program, compose://project/service, fly://app, "
+            "nginx:///file (a graceful reload)."
         ),
     ]
 

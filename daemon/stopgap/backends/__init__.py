@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from stopgap.action import Text, reveal
 from stopgap.backends.capability import Place
+from stopgap.backends.cloudflare import Cloudflare
 from stopgap.backends.compose import Compose
 from stopgap.backends.dsn import Login, split_secret
 from stopgap.backends.env import Env
@@ -17,6 +18,7 @@ from stopgap.backends.git import Git
 from stopgap.backends.json import JsonFile
 from stopgap.backends.locator import Locator, parse_locator
 from stopgap.backends.mysql import Mysql
+from stopgap.backends.nginx import Nginx
 from stopgap.backends.postgres import Postgres
 from stopgap.backends.sqlite import Sqlite
 from stopgap.backends.supervisor import Supervisor
@@ -35,6 +37,8 @@ BACKENDS: tuple[type[Place], ...] = (
     Sqlite,
     Postgres,
     Mysql,
+    Cloudflare,
+    Nginx,
 )
 
 C = TypeVar("C", bound=Place)

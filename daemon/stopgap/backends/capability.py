@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import ClassVar
 
 from stopgap.backends.locator import Locator
+from stopgap.backends.network import Network
+from stopgap.errors import PermanentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Flags(Place):
     purpose = "hold flags"
     legible: ClassVar[bool] = True
     """Whether values can be read back. Where not, `Entry.value` is a digest, and taking back needs the value to go back to."""
+    at_once: ClassVar[int] = 50
+    """How many settings one write can hold, all or none of them."""
 
     @abstractmethod
     async def read(self, keys: Collection[str], within: timedelta) -> dict[str, Entry]:
@@ -160,3 +164,85 @@ class Versioned(Place):
     @abstractmethod
     async def switch(self, to: Version, within: timedelta) -> None:
         """Put a version in place. Raises ActionError when known not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a blocklist has for an address: the `mark` of its entry ("": somebody else's; None: no entry), and how many are `ours`.
+
+    `instead` names what an entry does that does not block: somebody lets the address in on purpose.
+    """
+
+    mark: str | None
+    ours: int
+    instead: str = ""
+
+    def wants(self, network: Network, most: int, where: str) -> bool:
+        """Tell whether an entry is to be added. Raises PermanentError where one must not be."""
+        if self.instead:
+            raise PermanentError(
+                f"{where} says {self.instead} for {network}, which somebody decided: remove that entry first"
+            )
+        if self.mark is None and self.ours >= most:
+            raise PermanentError(
+                f"{where} holds {self.ours} entries of ours, and cap is {most}: a person judges whether to block more"
+            )
+        return self.mark is None
+
+
+class Blocklist(Place):
+    """Keeps addresses out. Each entry of ours carries a mark, and nothing else is ever removed."""
+
+    purpose = "block addresses"
+
+    @abstractmethod
+    def check_network(self, network: Network) -> None:
+        """Refuse what the list cannot hold. Raises ValueError."""
+
+    @abstractmethod
+    async def look(self, network: Network, within: timedelta) -> Listed:
+        """Read what the list has. Raises ActionError."""
+
+    @abstractmethod
+    async def ban(self, network: Network, mark: str, most: int, within: timedelta) -> None:
+        """Add an entry where there is none, as long as at most so many are ours. Raises ActionError when known not done."""
+
+    @abstractmethod
+    async def lift(self, network: Network, mark: str, within: timedelta) -> Listed:
+        """Remove the entry with this mark, and return what was there before. Raises ActionError when known not done."""
+
+    async def try_banning(self, network: Network, most: int, within: timedelta) -> None:
+        """Prove that an entry could be added now, as far as that shows; change nothing. Raises ActionError."""
+        (await self.look(network, within)).wants(network, most, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A DNS record: what it says, how many seconds resolvers keep it (1: the server's choice), and whether it is proxied."""
+
+    id: str
+    content: str
+    ttl: int
+    proxied: bool
+
+
+class Records(Place):
+    """Holds DNS records."""
+
+    purpose = "hold DNS records"
+
+    @abstractmethod
+    def check_record(self, record: str) -> None:
+        """Refuse a name that is not in the zone. Raises ValueError."""
+
+    @abstractmethod
+    async def records(self, record: str, kind: str, within: timedelta) -> tuple[Record, ...]:
+        """Read the records of a name and a type. Raises ActionError."""
+
+    @abstractmethod
+    async def point(self, record: str, kind: str, to: Record, within: timedelta) -> Record:
+        """Change one record, by its id, and return it as it is then. Raises ActionError when known not done."""
+
+    async def try_pointing(self, record: str, kind: str, within: timedelta) -> tuple[Record, ...]:
+        """Prove that a record could be changed now, as far as that shows; change nothing, return it. Raises ActionError."""
+        return await self.records(record, kind, within)
