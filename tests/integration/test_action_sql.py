@@ -186,6 +186,14 @@ async def test_an_unknown_outcome_is_settled_by_observing(world, name):
     assert SQL.settled_revert(params, before, await now()) is Settled.DONE
 
 
+@pytest.mark.parametrize("name", CASES)
+async def test_what_did_not_change_is_observed_alike_each_time(world, name):
+    params = CASES[name][0](world)
+    before = await SQL.observe(params, NOW)
+    world.run("UPDATE jobs SET age = age WHERE id = 1", "UPDATE guests SET paid = paid")  # moves rows about
+    assert await SQL.observe(params, NOW) == before
+
+
 async def test_a_row_that_somebody_changed_meanwhile_is_left_alone_and_the_others_are_not(world):
     params = world.reset()
     before, receipt = await acted(params)

@@ -57,6 +57,7 @@ def test_promql_waits_for_a_scrape_before_it_is_first_asked_and_the_others_do_no
         "tcp": 0.0,
         "exec": 0.0,
         "sql": 0.0,
+        "redis": 0.0,
     }
 
 

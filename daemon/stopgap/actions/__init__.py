@@ -13,6 +13,7 @@ from stopgap.actions.flag import Flag
 from stopgap.actions.http import HttpCall
 from stopgap.actions.manual import Manual
 from stopgap.actions.notify import Notify
+from stopgap.actions.redis import Redis
 from stopgap.actions.restart import Restart
 from stopgap.actions.restore import Restore
 from stopgap.actions.rollback import Rollback
@@ -32,6 +33,7 @@ SHIPPED = (
     HttpCall,
     Exec,
     Sql,
+    Redis,
     Block,
     Dns,
     Notify,

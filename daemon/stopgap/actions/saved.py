@@ -45,7 +45,7 @@ class Saved:
         return self.statement.change.table
 
     def find(self, session: Session, values: Mapping[str, Any], most: int, *, keep: bool = False) -> Rows:
-        """Return the rows that are about to change; `keep` them from others. Raises PermanentError beyond `most`."""
+        """Return the rows that are about to change, in order; `keep` them from others. Raises PermanentError beyond `most`."""
         where = self.statement.change.where
         try:
             rows = session.rows(self._select(f"({where}\n) LIMIT {most + 1}", keep=keep), values, most)
@@ -56,8 +56,8 @@ class Saved:
             raise PermanentError(
                 f"{counted.rows[0][0]} rows would be changed, at most {most} may be: nothing was changed"
             ) from None
-        self._keyed(rows)
-        return rows
+        ordered = sorted(self._keyed(rows).items(), key=lambda each: repr(each[0]))
+        return Rows(rows.columns, tuple(row for _, row in ordered))
 
     def again(self, session: Session, kept: Rows, *, keep: bool = False) -> Rows:
         """Return the same rows as they are now, as far as they are there."""

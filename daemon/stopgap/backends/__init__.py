@@ -20,6 +20,7 @@ from stopgap.backends.locator import Locator, parse_locator
 from stopgap.backends.mysql import Mysql
 from stopgap.backends.nginx import Nginx
 from stopgap.backends.postgres import Postgres
+from stopgap.backends.redis import Redis
 from stopgap.backends.sqlite import Sqlite
 from stopgap.backends.supervisor import Supervisor
 from stopgap.backends.systemd import Systemd
@@ -37,6 +38,7 @@ BACKENDS: tuple[type[Place], ...] = (
     Sqlite,
     Postgres,
     Mysql,
+    Redis,
     Cloudflare,
     Nginx,
 )

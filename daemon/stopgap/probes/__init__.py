@@ -12,10 +12,11 @@ from stopgap.probes.alert import Alert
 from stopgap.probes.exec import Exec
 from stopgap.probes.http import Http
 from stopgap.probes.promql import Promql
+from stopgap.probes.redis import Redis
 from stopgap.probes.sql import Sql
 from stopgap.probes.tcp import Tcp
 
-SHIPPED: tuple[Callable[[Context], Probe[Any]], ...] = (Promql, Alert, Http, Tcp, Exec, Sql)
+SHIPPED: tuple[Callable[[Context], Probe[Any]], ...] = (Promql, Alert, Http, Tcp, Exec, Sql, Redis)
 GROUP = "stopgap.probes"
 
 
