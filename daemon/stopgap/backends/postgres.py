@@ -170,11 +170,15 @@ class PostgresSession(Session):
             with self._connection.cursor() as cursor:
                 for row in cursor.stream(_written(statement), dict(values)):
                     rows.append(row)
-                    if len(rows) > limit:
-                        raise TooManyRows(f"more than {limit} rows")
+                    if (
+                        len(rows) > limit + 1
+                    ):  # a query with LIMIT ends by itself: a cancellation could hit the next one
+                        break
                 columns = tuple(column.name for column in cursor.description or ())
         except psycopg.Error as error:
             raise self._fault(error) from None
+        if len(rows) > limit:
+            raise TooManyRows(f"more than {limit} rows")
         return Rows(columns, tuple(rows))
 
     def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
