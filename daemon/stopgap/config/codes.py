@@ -82,6 +82,7 @@ class Odd(Code):
     REPEATED_RUNG = "repeated-rung", "two rungs have one name: a flap could start at the wrong one"
     UNREACHABLE_RUNG = "unreachable-rung", "a rung below one that always succeeds"
     HARSH_FIRST = "harsh-first", "what cannot be taken back stands above what is gentler"
+    SWAP_BACK = "swap-back", "recovery would put the bad state back in the place of the good one"
     SMALL_BUDGET = "small-budget", "the budget ends in the middle of the ladder"
     FOREIGN_LABEL = "foreign-label", "a step uses a label that the target does not tell apart"
     CONTRADICTORY_PROBES = "contradictory-probes", "two probes of a list that are never healthy together"

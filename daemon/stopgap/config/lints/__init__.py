@@ -18,6 +18,7 @@ from stopgap.config.lints.short_lease import short_lease
 from stopgap.config.lints.small_budget import small_budget
 from stopgap.config.lints.stale_query import stale_query
 from stopgap.config.lints.subject import Lint, Remark, Subject
+from stopgap.config.lints.swap_back import swap_back
 from stopgap.config.lints.unreachable_rung import unreachable_rung
 from stopgap.config.lints.unverified import unverified
 
@@ -32,6 +33,7 @@ LINTS: tuple[Lint, ...] = (
     stale_query,
     foreign_labels,
     masked_recovery,
+    swap_back,
     short_hold,
     short_lease,
     short_cooldown,
