@@ -164,6 +164,8 @@ def _wanted_of(case: Case, ref: Ref, step: StepState) -> Move | None:
         case StepStatus.SUCCEEDED | StepStatus.SKIPPED:
             return None
         case StepStatus.UNCLEAR:
+            if _may_stay_unclear(case, ref):
+                return record(K.STEP_SKIPPED, rung=ref.rung, role=ref.role, step=ref.step, why="optional")
             text = f"nobody can tell whether {ref} took effect"
             return record(K.HANDED_OVER, reason="unknown_outcome", stuck=True, text=text)
         case StepStatus.STARTED | StepStatus.UNKNOWN:
@@ -175,6 +177,13 @@ def _wanted_of(case: Case, ref: Ref, step: StepState) -> Move | None:
             return _failed(case, ref, step)
         case _:
             assert_never(step.status)
+
+
+def _may_stay_unclear(case: Case, ref: Ref) -> bool:
+    """Tell whether nobody needs to know what became of an act: it is optional, and there is nothing of it to take back."""
+    if ref.role is Role.DO and case.state.rungs[ref.rung].reverts[ref.step]:
+        return False
+    return ref.role in (Role.DO, Role.ACTIVATE) and spec_of(case.rule, ref).optional
 
 
 def _by_hand(case: Case, ref: Ref, step: StepState) -> Move:

@@ -1,5 +1,6 @@
 """What an incident does next until a rung has helped or has not: DESIGN 5.2 rows 1 to 4, and 5.4, as tables."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -207,6 +208,27 @@ def test_an_unclear_outcome_is_handed_over_and_left_to_a_person(ref):
     move = timeline.does().next()
     assert isinstance(move, Wait)
     assert timeline.over().next() == move
+
+
+@pytest.mark.parametrize(
+    ("role", "reverts", "expected"),
+    [
+        ("do", False, K.STEP_SKIPPED),  # nobody needs it, and there is nothing of it to take back
+        ("do", True, K.HANDED_OVER),
+        ("activate", True, K.STEP_SKIPPED),
+    ],
+)
+def test_an_optional_act_of_unclear_outcome_holds_nobody_up_unless_it_were_to_be_taken_back(
+    role, reverts, expected
+):
+    optional = replace(rung(), do=(step(optional=True),), activate=(step(optional=True),))
+    timeline = Timeline(rule(optional)).opens().begins(reverts=[reverts])
+    if role == "activate":
+        timeline.done().acts(role="activate")
+    kind, detail = only(timeline.step(K.STEP_UNKNOWN, role=role, unclear=True).next())
+    assert kind == expected
+    assert timeline.does().state.handed_over is (expected == K.HANDED_OVER)
+    assert detail.get("why", "optional") == "optional"
 
 
 def test_nothing_is_left_to_a_person_when_nothing_is_held_and_its_alerts_are_over():
