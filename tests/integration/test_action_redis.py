@@ -16,6 +16,7 @@ from tests.servers import PASSWORD, Server, running_redis
 
 from stopgap.action import Danger, Restored, Settled
 from stopgap.actions import Redis
+from stopgap.actions.redis_keys import SetKeys
 from stopgap.errors import PermanentError, TemporaryError
 
 REDIS = Redis(None)
@@ -171,6 +172,20 @@ async def test_what_changed_since_it_was_observed_is_not_overwritten(world, case
     with pytest.raises(TemporaryError, match="changed by somebody else"):
         await REDIS.run(params, before, NOW)
     assert case.look(world) == theirs
+
+
+async def test_what_changes_in_the_very_moment_of_the_act_is_not_overwritten(world):
+    class Raced(SetKeys):
+        def stage(self, together, key):
+            world.other.set("flag", "theirs")
+            super().stage(together, key)
+
+    verb = Raced({"flag": "ours", "fresh": "1"}, None)
+    async with world.params(set={"flag": "ours"}).login.place.connect(None, 5) as connected:
+        before = await verb.observe(connected)
+        with pytest.raises(TemporaryError, match="at this moment"):
+            await verb.run(connected, before)
+    assert (world.other.get("flag"), world.other.get("fresh")) == (b"theirs", None)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.001, 0.005, 0.02])
