@@ -26,11 +26,14 @@ class LoopClock:
 
     def __init__(self, start: datetime) -> None:
         self._start = start
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._last = (0.0, start)  # virtual time stands still while much is asked
 
     def now(self) -> datetime:
         """Return the start plus the loop's time, in UTC."""
-        seconds = asyncio.get_running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        seconds = self._loop.time()
         if seconds != self._last[0]:
             self._last = (seconds, self._start + timedelta(seconds=seconds))
         return self._last[1]

@@ -211,12 +211,16 @@ def _clocks(rule: Rule) -> tuple[tuple[int, Escalation], ...]:
 
 def _timed(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
     """Let the clocks run or stand still as the state wants, and start those that this event starts."""
-    counts, started = dict(docket.counts), dict(docket.started)
+    counts, started = docket.counts, docket.started
     for i, step in _clocks(rule):
-        running = not quiet(docket, state, step.even_if)
-        counts[step.even_if] = counts.get(step.even_if, Count()).turned(event.at, on=running)
+        before = counts.get(step.even_if)
+        count = (before or Count()).turned(event.at, on=not quiet(docket, state, step.even_if))
+        if count is not before:
+            counts = {**counts, step.even_if: count}
         if step.when == event.kind or (step.every and event.kind is K.OPENED):
-            started[i] = Started(event.seq, counts[step.even_if].at(event.at))
+            started = {**started, i: Started(event.seq, count.at(event.at))}
+    if counts is docket.counts and started is docket.started:
+        return docket
     return replace(docket, counts=counts, started=started)
 
 

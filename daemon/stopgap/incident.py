@@ -269,6 +269,8 @@ class Incident:
     @property
     def held(self) -> tuple[int, ...]:
         """Return the rungs that have something to take back, lowest first."""
+        if not self.rungs:
+            return ()
         return tuple(n for n, rung in sorted(self.rungs.items()) if rung.resources and not rung.reverted)
 
     @property

@@ -124,7 +124,8 @@ class Intake:
             for place in places:
                 received.matched[place.rule.id] = received.matched.get(place.rule.id, 0) + 1
                 if self._is_news(place, alert):
-                    news.append(self._careful(replace(self.sighting(place, alert), by=by), careful))
+                    sighting = self.sighting(place, alert)
+                    news.append(self._careful(replace(sighting, by=by) if by else sighting, careful))
                 elif alert.firing:
                     self.on_repeat(alert.fingerprint)
             news += self._ends(alert, places)

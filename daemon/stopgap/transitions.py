@@ -118,12 +118,10 @@ def apply(state: Incident, event: Event) -> Incident:
     reducer = REDUCERS.get(event.kind)
     if reducer is not None:
         state = reducer(state, event)
-    if event.seq:
-        state = changed(state, seq=event.seq)
     for arc in _BY_EVENT.get((state.phase, event.kind), ()):
         if arc.when(state, event):
-            return _enter(state, arc.to, event.at)
-    return state
+            return _enter(state, arc.to, event)
+    return changed(state, seq=event.seq) if event.seq else state
 
 
 def fold(identifier: str, events: Iterable[Event]) -> Incident:
@@ -145,9 +143,10 @@ _FRESH: Mapping[Phase, str] = {
 """Which probes start from nothing when a phase is entered."""
 
 
-def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
+def _enter(state: Incident, phase: Phase, event: Event) -> Incident:
+    seq = event.seq or state.seq
     if phase is state.phase:
-        return state
+        return changed(state, seq=seq)
     came_from = state.phase if phase is Phase.RECOVERING else state.came_from
     probes = state.probes
     if phase in _FRESH:
@@ -156,9 +155,8 @@ def _enter(state: Incident, phase: Phase, at: datetime) -> Incident:
     reason = "" if state.reason in WAITS and phase is not Phase.WAITING else state.reason
     if phase is Phase.WAITING and state.approval is not None and state.approval.answer is Answer.PENDING:
         reason = reason or Reason.APPROVAL_PENDING
-    return changed(
-        state, phase=phase, phase_at=at, came_from=came_from, probes=probes, unproven=unproven, reason=reason
-    )
+    moved = {"phase": phase, "phase_at": event.at, "came_from": came_from, "reason": reason}
+    return changed(state, seq=seq, probes=probes, unproven=unproven, **moved)
 
 
 def mermaid() -> str:

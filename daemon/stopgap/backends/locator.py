@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _LOCATOR = re.compile(r"([a-z][a-z0-9+.-]*):(?://([^/#]*))?(/[^#]*)?(?:#(.*))?")
 _LONGEST = 1024
@@ -34,6 +35,7 @@ class Locator:
 _WORDS = {"authority": "name after ://", "path": "absolute path", "fragment": "#part"}
 
 
+@lru_cache(4096)
 def parse_locator(text: str) -> Locator:
     """Take a locator apart. Raises ValueError, also for what only an attack holds: `..`, control characters, credentials."""
     match = _LOCATOR.fullmatch(text) if len(text) <= _LONGEST and text.isprintable() else None

@@ -219,7 +219,7 @@ class MemoryJournal:
         return self._record(row.stored.id, event, row.seq)
 
     def _record(self, incident: str, event: Event, seq: int) -> Event:
-        event = replace(event, seq=seq, detail=_json(event.detail))
+        event = Event(event.kind, event.at, _json(event.detail), seq)
         timeline = self.timelines.get(incident)
         if timeline is not None:
             timeline.append(event)
