@@ -82,10 +82,9 @@ def _told(kind: type) -> tuple[tuple[str, ...], str]:
 
 
 def _told_of(text: str) -> tuple[tuple[str, ...], str]:
-    """Return the paragraphs of a text, and its example."""
-    found = _EXAMPLE.search(text)
+    """Return the paragraphs of a text, and its examples, one below the other."""
     paragraphs = (" ".join(each.split()) for each in _EXAMPLE.sub("", text).split("\n\n"))
-    return tuple(filter(None, paragraphs)), found.group(1).rstrip() if found else ""
+    return tuple(filter(None, paragraphs)), "\n".join(map(str.rstrip, _EXAMPLE.findall(text)))
 
 
 def _parameters(one: Any) -> tuple[Parameter, ...]:

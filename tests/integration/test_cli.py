@@ -213,7 +213,7 @@ def test_actions_are_listed_and_explained():
     assert max(map(len, said.stdout.splitlines())) <= 80
     names = {(row["kind"], row["name"]) for row in json.loads(run("actions", "--json").stdout)}
     assert {("action", "flag"), ("probe", "promql")} <= names
-    assert "```yaml" in run("actions", "flag").stdout
+    assert "    flag:\n" in run("actions", "flag").stdout
     assert run("actions", "nonsense").exit_code == 1
 
 
