@@ -129,7 +129,13 @@ class Scene:
     probes: Facts[Answer] = field(default_factory=Facts)
     queries: Facts[tuple[float, ...]] = field(default_factory=Facts)
     firing: dict[str, dict[str, Mapping[str, str]]] = field(default_factory=dict)  # by name and fingerprint
+    asked: set[str] = field(default_factory=set)  # resources that acts looked at
     turns: int = 0  # how often anything was run
+
+    def observe(self, resource: str) -> Json:
+        """Return what a resource is at, to an act."""
+        self.asked.add(resource)
+        return self.value(resource)
 
     def value(self, resource: str) -> Json:
         """Return what a resource is at."""

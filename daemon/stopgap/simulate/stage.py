@@ -143,7 +143,7 @@ class StagedAction:
         if moment.key in self._hidden:
             return None
         scene = self._stage.scene
-        return {resource: scene.value(resource) for resource in self._real.resource(params)}
+        return {resource: scene.observe(resource) for resource in self._real.resource(params)}
 
     async def run(self, params: Params, before: Json, moment: Moment) -> Json:
         """Set the values."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from stopgap.catalog import Catalog
 from stopgap.config import Loaded, load
-from stopgap.config.codes import Wrong
+from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import Findings
 from stopgap.config.node import Mark
 from stopgap.config.source import PACK
+from stopgap.errors import ConfigError, Problem
 from stopgap.suite.running import Cast
 from stopgap.suite.script import Script
 
@@ -85,7 +86,18 @@ class Packs:
 
     def cast(self, script: Script, more: Mapping[str, str]) -> Cast:
         """Return the rules of a test's pack, under its vars and then these. Raises ConfigError."""
-        return _cast(self.load(pack_of(script.path), {**script.vars, **more}, script.secrets))
+        own = {**script.vars, **more}
+        loaded = self.load(pack_of(script.path), own, script.secrets)
+        unused = {problem.key for problem in loaded.warnings if problem.code == Odd.UNUSED_VAR}
+        for name in own:
+            if f"vars.{name}" in unused:
+                mark = script.place("vars", name)
+                said, hint = f"no rule of the pack has a var `{name}`", "remove it"
+                problem = Problem(
+                    mark.file, mark.line, mark.column, f"vars.{name}", Wrong.UNKNOWN_VAR, said, hint
+                )
+                raise ConfigError((problem,))
+        return _cast(loaded)
 
     def load(self, place: Path, own: Mapping[str, str], secrets: Mapping[str, str]) -> Loaded:
         """Load a pack. What a test says outranks the command line. Raises ConfigError."""

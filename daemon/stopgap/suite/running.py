@@ -16,6 +16,11 @@ from stopgap.suite.seen import Seen, clock
 from stopgap.terms import Terms
 
 LONGEST_STORY = 200  # lines
+_UNMET = {
+    On.RUN: "no step that ran has these words",
+    On.REVERT: "no step that was taken back has these words",
+    On.OBSERVE: "no step that was observed has these words",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +125,18 @@ async def _play(script: Script, stage: Stage, cast: Cast, judge: _Judge, stagepl
 
 def _idle(script: Script, scene: Scene) -> list[tuple[int, str]]:
     """Return facts of which nobody asked: a misspelt one would prove nothing."""
-    idle: dict[tuple[str, str], str] = {
-        ("probe", pattern): "no probe that was asked" for pattern in scene.probes.idle
-    }
-    idle |= {("query", pattern): "no query that was asked" for pattern in scene.queries.idle}
+    idle = {("probe", pattern): "no probe that was asked has these words" for pattern in scene.probes.idle}
+    idle |= {("query", pattern): "no query that was asked has these words" for pattern in scene.queries.idle}
     for on, facts in scene.acts.items():
-        what = {
-            On.RUN: "no step that ran",
-            On.REVERT: "no step that was taken back",
-            On.OBSERVE: "no step that was observed",
-        }
-        idle |= {(f"action {on}", pattern): what[on] for pattern in facts.idle}
-    found = []
+        idle |= {(f"action {on}", pattern): _UNMET[on] for pattern in facts.idle}
+    found: list[tuple[int, str]] = []
     for number, fact in enumerate(script.keys.world):
         kind = f"action {fact.on or On.RUN}" if fact.about == "action" else fact.about
         pattern = fact.probe or fact.query or fact.action or ""
         said = idle.pop((kind, pattern), "")
-        if said:
-            found.append((number, f"{said} has these words: {pattern}"))
+        found += [(number, f"{said}: {pattern}")] if said else []
+        unread = sorted(set(fact.values or ()) - scene.asked)
+        found += [(number, f"no step asked for this resource: {name}") for name in unread]
     return found
 
 
