@@ -130,6 +130,7 @@ class Scene:
     queries: Facts[tuple[float, ...]] = field(default_factory=Facts)
     firing: dict[str, dict[str, Mapping[str, str]]] = field(default_factory=dict)  # by name and fingerprint
     asked: set[str] = field(default_factory=set)  # resources that acts looked at
+    hidden: set[str] = field(default_factory=set)  # acts of which nobody can tell what became of them
     turns: int = 0  # how often anything was run
 
     def observe(self, resource: str) -> Json:

@@ -96,7 +96,6 @@ class StagedAction:
     def __init__(self, real: Action[Any], stage: Stage) -> None:
         self._real = real
         self._stage = stage
-        self._hidden: set[str] = set()  # acts of which nobody can tell what became of them
 
     def __getattr__(self, name: str) -> Any:
         """Be the real action in everything else: words, parameters, resources, danger."""
@@ -140,9 +139,9 @@ class StagedAction:
     async def observe(self, params: Params, moment: Moment) -> Json:
         """Read the values."""
         await self._meet(self._fate(params, On.OBSERVE))
-        if moment.key in self._hidden:
-            return None
         scene = self._stage.scene
+        if moment.key in scene.hidden:
+            return None
         return {resource: scene.observe(resource) for resource in self._real.resource(params)}
 
     async def run(self, params: Params, before: Json, moment: Moment) -> Json:
@@ -212,7 +211,7 @@ class StagedAction:
         if fate.crash is Crash.AFTER:
             await self._crash()
         if fate.hidden is Hidden.UNCLEAR:
-            self._hidden.add(moment.key)
+            self._stage.scene.hidden.add(moment.key)
         if fate.hidden is not None:
             raise TimeoutError("the scene hides what became of it")
 
