@@ -1,0 +1,133 @@
+"""`stopgap test` on the command line: exit codes, what is printed, JSON and JUnit."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+from tests.suites import CALM, pack
+from typer.testing import CliRunner
+
+from stopgap.cli import app
+
+GOOD = """
+tests:
+  - name: it is mitigated
+    alerts: [{fire: Slow}, {at: 5m, resolve: Slow}]
+    expect: [{at: 1m, phase: mitigated}, {at: 8m, phase: closed}]
+"""
+BAD = """
+tests:
+  - name: it is <not> & never mitigated, whatever a rather long sentence of a name may say here
+    alerts: [{fire: Slow}]
+    expect:
+      - {at: 1m, phase: waiting, steps: ["a step with a very long name that will never be run by any rule of any pack"]}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path):
+    place = pack(tmp_path)
+    (place / "good.test.yaml").write_text(GOOD)
+    return place
+
+
+def test_(*arguments):
+    return CliRunner().invoke(app, ["test", *map(str, arguments)])
+
+
+test_.__test__ = False
+
+
+def test_zero_when_all_pass_and_what_no_test_reached(shop):
+    done = test_(shop)
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [
+        "shop/calm: rungs 1/2, taken back 1/1, guards 0/4, escalations 2/4",
+        "  no test: rungs: more",
+        "  no test: guards: cooldown; budget_rule; circuit_open; precondition_failed",
+        "  no test: escalations: handed_over → oncall; after 5m → lead",
+        "1 tests in 1 file, 0 failed",
+    ]
+
+
+def test_one_when_a_test_fails_and_what_was_expected(shop):
+    (shop / "bad.test.yaml").write_text(BAD)
+    done = test_(shop / "bad.test.yaml")
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert all(len(line) <= 80 for line in lines if "FAILED" not in line and str(shop) not in line)
+    assert any(line.startswith("FAILED ") for line in lines)
+    assert "  line 6 at 1m: phase" in lines
+    assert lines[lines.index("  line 6 at 1m: phase") + 1 :][:2] == [
+        "    expected  waiting",
+        "    got       mitigated",
+    ]
+    assert "  what had happened until 1m:" in lines
+    assert lines[-1] == "1 tests in 1 file, 1 failed"
+
+
+def test_two_when_a_test_or_its_rules_cannot_be_read(shop):
+    (shop / "bad.test.yaml").write_text("tests: nothing\n")
+    assert (done := test_(shop)).exit_code == 2
+    assert "bad.test.yaml" in done.output.replace("\n", "")
+    (shop / "bad.test.yaml").unlink()
+    (shop / "rules.yaml").write_text(CALM.replace("match", "macht"))
+    assert (done := test_(shop)).exit_code == 2
+    assert "macht" in done.output
+    assert test_(shop, "--var", "nonsense").exit_code == 2
+
+
+def test_two_when_there_is_no_test(tmp_path):
+    assert (done := test_(tmp_path)).exit_code == 2
+    assert "no *.test.yaml" in done.output
+
+
+def test_vars_of_the_command_line_are_outranked_by_those_of_the_test(shop):
+    slow = GOOD.replace("phase: closed", "phase: recovering")
+    (shop / "good.test.yaml").write_text(slow)
+    assert test_(shop).exit_code == 1
+    assert test_(shop, "--var", "hold=10m").exit_code == 0
+    (shop / "good.test.yaml").write_text("vars: {hold: 2m}" + slow)
+    assert test_(shop, "--var", "hold=10m").exit_code == 1
+
+
+def test_a_filter_takes_tests_by_name_or_file(shop):
+    (shop / "bad.test.yaml").write_text(BAD)
+    assert test_(shop, "--filter", "it is mitigated").exit_code == 0
+    assert test_(shop, "--filter", "good.test").exit_code == 0
+    assert test_(shop, "--filter", "never").output.splitlines()[-1] == "1 tests in 1 file, 1 failed"
+
+
+def test_json_says_the_same(shop):
+    (shop / "bad.test.yaml").write_text(BAD)
+    done = test_(shop, "--json")
+    assert done.exit_code == 1
+    told = json.loads(done.output)
+    assert [(one["line"], one["passed"]) for one in told["tests"]] == [(3, False), (3, True)]
+    assert told["tests"][0]["failures"][0] == {
+        "line": 6,
+        "at": "1m",
+        "key": "phase",
+        "expected": "waiting",
+        "got": "mitigated",
+    }
+    assert told["coverage"]["shop/calm"]["rungs"] == {"cache": True, "more": False}
+    (shop / "bad.test.yaml").write_text("tests: nothing\n")
+    assert json.loads(test_(shop, "--json").output)["problems"][0]["key"] == "tests"
+
+
+def test_junit_is_written_for_build_servers(shop, tmp_path):
+    (shop / "bad.test.yaml").write_text(BAD)
+    file = tmp_path / "junit.xml"
+    assert test_(shop, "--junit", file).exit_code == 1
+    root = ET.parse(file).getroot()
+    assert {name: root.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "2",
+        "failures": "1",
+        "errors": "0",
+    }
+    bad, good = root.findall("testsuite/testcase")
+    assert bad.get("name").startswith("it is <not> & never mitigated")
+    assert "expected waiting, got mitigated" in bad.find("failure").get("message")
+    assert "what had happened" in bad.find("failure").text
+    assert good.find("failure") is None
