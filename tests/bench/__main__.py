@@ -1,4 +1,4 @@
-"""Bench: how fast and how large the daemon is, against a bare aiohttp handler in the same run (`make bench`).
+"""Bench: how fast and how large the daemon is, against a bare aiohttp handler in the same run, and a backtest (`make bench`).
 
 Prints a table and writes `bench-DATE.json`. It asserts no times: it ends with 1 only when something could not be measured.
 """
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import measure, servers
+from tests.bench import backtest, measure, servers
 from tests.bench.machine import machine
 from tests.bench.report import Goal, Row, Sense, table
 from tests.bench.rules import write_rules
@@ -41,6 +41,7 @@ def run(directory: Path, rounds: int, alerts: int) -> list[Row]:
         rows.append(measure.memory(own))
         own.stop()
         rows += measure.large(plain, few, directory / "large-data")
+    rows += backtest.rows(directory)
     return rows
 
 

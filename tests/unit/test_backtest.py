@@ -211,6 +211,17 @@ def test_many_targets_at_once_are_a_storm(rulebook):
     assert result.total.refusals["storm"] > 0
 
 
+def test_a_population_that_nobody_can_measure_is_assumed_to_be_large_and_a_number_counts(rulebook):
+    radius = RULES + "    guard: {blast_radius: {total: TOTAL, max: 50%}}\n"
+    story = [fires("09:00", A), fires("09:01", B)]
+    asked = backtest(rulebook(radius.replace("TOTAL", "count(up)")), *story)
+    given = backtest(rulebook(radius.replace("TOTAL", "3")), *story)
+    assert (asked.total.mitigations, asked.total.refusals) == (2, {})
+    assert (given.total.mitigations, given.total.refusals) == (1, {"blast_radius": 1})
+    assert any("blast radius" in text for text in asked.assumed)
+    assert not any("blast radius" in text for text in given.assumed)
+
+
 def test_an_alert_that_comes_back_soon_is_a_flap(rulebook):
     result = backtest(rulebook(), fires("09:10", A), ends("09:20", A), fires("09:30", A), ends("09:40", A))
     assert (result.total.incidents, result.total.flaps, result.total.mitigations) == (2, 1, 2)

@@ -5,8 +5,9 @@ while it goes on, so that a month of a large site needs no more room than what i
 """
 
 import asyncio
+import gc
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -27,6 +28,7 @@ from stopgap.terms import Terms
 
 MOST = 2_000_000  # transitions of one backtest
 EVERY = 500  # instants between two words of progress
+ALLOCATIONS = 20_000  # between two looks for garbage
 PERSON = "backtest"
 
 
@@ -56,7 +58,8 @@ class Replay:
         book = rulebook_of(rulebook, self.assumed)
         tally = Tally(book.rules)
         setting = Setting(self.terms, self.period.since, keep=False, known=known)
-        perform(self._play(stage, book, setting, tally, progress))
+        with _collecting_seldom():
+            perform(self._play(stage, book, setting, tally, progress))
         return tally
 
     async def _play(
@@ -105,6 +108,19 @@ class Replay:
             already=sum(one.at == self.period.since and one.alert.firing for one in self.history),
             unmatched=sum(not rulebook.index.find(alert.labels) for alert in distinct.values()),
         )
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Look for garbage less often: a history is many small values that stay, and little of what comes and goes is a cycle."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()
 
 
 def _together(history: Sequence[Transition]) -> Iterator[tuple[datetime, list[Alert]]]:

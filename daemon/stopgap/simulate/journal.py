@@ -51,7 +51,8 @@ class Episode:
 class MemoryJournal:
     """A Journal in memory. While `failing` is set, every method raises StoreError with that text and changes nothing.
 
-    Without `keep`, what is over is forgotten, but for what guards ask: whoever wants its lines must be an observer.
+    Without `keep`, what is over is forgotten, but for what guards ask: whoever wants its lines must be an observer. Then it also
+    answers at once, which is a tenth of the time of a long play.
     """
 
     def __init__(self, clock: Clock, *, keep: bool = True) -> None:
@@ -200,7 +201,8 @@ class MemoryJournal:
     # --- how ---
 
     async def _enter(self) -> None:
-        await asyncio.sleep(0)  # as the real one, it never answers at once
+        if self._keep:
+            await asyncio.sleep(0)  # as the real one, it does not answer at once
         if self.failing:
             raise StoreError(self.failing)
 
