@@ -1,4 +1,4 @@
-"""The pack's alerting rules as Prometheus itself reads them, and how they fit the pack's own rules."""
+"""The alerting rules of each pack as Prometheus itself reads them, and how they fit the pack's own rules."""
 
 import re
 import subprocess
@@ -14,6 +14,7 @@ from stopgap.demo.monitoring import hasten
 from stopgap.matcher import parse_matcher
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKS = sorted(path.parent.name for path in shipped_rules().glob("*/alerts.yaml"))
 PACK = shipped_rules() / "agente-hotel"
 FILES = ("pms", "database", "latency", "traffic")
 ALERTS = {"PMSCircuitBreakerOpen", "DatabaseDown", "HighLatency", "RateLimitSpike"}
@@ -38,10 +39,77 @@ def alerts():
     return load(PACK / "alerts.yaml")["groups"][0]["rules"]
 
 
-def test_promtool_accepts_the_alerting_rules_as_they_ship():
-    checked = promtool("check", "rules", PACK / "alerts.yaml")
+def files_of(pack: str) -> list[Path]:
+    """Return the files of a pack's rules."""
+    aside = {"pack.yaml", "alerts.yaml"}
+    return [
+        path
+        for path in sorted((shipped_rules() / pack).glob("*.yaml"))
+        if path.name not in aside and not path.name.endswith(".test.yaml")
+    ]
+
+
+def rules_of(pack: str):
+    return [rule for path in files_of(pack) for rule in load(path)["rules"]]
+
+
+def alerts_of(pack: str):
+    groups = load(shipped_rules() / pack / "alerts.yaml")["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_promtool_accepts_the_alerting_rules_as_they_ship(pack):
+    checked = promtool("check", "rules", shipped_rules() / pack / "alerts.yaml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "4 rules found" in checked.stdout
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_the_alerts_fire_and_keep_quiet_when_they_should(pack):
+    tested = promtool("test", "rules", ROOT / "tests" / "promtool" / f"{pack}.yaml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_each_alert_is_seen_to_fire(pack):
+    tested = load(ROOT / "tests" / "promtool" / f"{pack}.yaml")["tests"]
+    fired = {
+        case["alertname"] for test in tested for case in test["alert_rule_test"] if case.get("exp_alerts")
+    }
+    assert {alert["alert"] for alert in alerts_of(pack)} <= fired
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_an_alert_says_what_it_is_how_severe_and_where_to_read_on(pack):
+    keys = load(shipped_rules() / pack / "pack.yaml")
+    pages = {
+        rule["runbook_url"].replace("{{ vars.runbooks }}", keys["vars"]["runbooks"])
+        for rule in rules_of(pack)
+    }
+    for alert in alerts_of(pack):
+        assert {"summary", "runbook_url"} <= alert["annotations"].keys(), alert["alert"]
+        assert alert["labels"]["severity"] in keys["severities"], alert["alert"]
+        assert alert["annotations"]["runbook_url"] in pages, alert["alert"]
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_every_var_is_used_and_every_used_var_is_declared(pack):
+    texts = "".join(path.read_text() for path in (*files_of(pack), shipped_rules() / pack / "pack.yaml"))
+    assert set(USED_VAR.findall(texts)) == set(load(shipped_rules() / pack / "pack.yaml")["vars"])
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_every_duration_and_threshold_of_a_rule_is_a_var(pack):
+    fixed = [
+        (path.name, line.strip())
+        for path in files_of(pack)
+        for line in path.read_text().splitlines()
+        if re.search(r"\b(?:after|within|every|hold|max_hold|cooldown|older_than|max_age): *[\"']?[1-9]", line)
+    ]
+    assert not fixed
+
+
+# --- Agente Hotel ---
 
 
 def test_promtool_accepts_the_hastened_alerting_rules(tmp_path):
@@ -49,11 +117,6 @@ def test_promtool_accepts_the_hastened_alerting_rules(tmp_path):
     fast.write_text(hasten((PACK / "alerts.yaml").read_text()))
     checked = promtool("check", "rules", fast)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_the_alerts_fire_and_keep_quiet_when_they_should():
-    tested = promtool("test", "rules", ROOT / "tests" / "promtool" / "agente-hotel.yaml")
-    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_each_alert_is_taken_by_exactly_one_rule():
@@ -70,21 +133,6 @@ def test_an_alert_and_its_rule_point_to_the_same_page_of_the_runbook():
     runbooks = load(PACK / "pack.yaml")["vars"]["runbooks"]
     pages = {rule["runbook_url"].replace("{{ vars.runbooks }}", runbooks) for rule in rules()}
     assert {alert["annotations"]["runbook_url"] for alert in alerts()} == pages
-
-
-def test_every_var_is_used_and_every_used_var_is_declared():
-    texts = "".join((PACK / f"{name}.yaml").read_text() for name in ("pack", *FILES))
-    assert set(USED_VAR.findall(texts)) == set(load(PACK / "pack.yaml")["vars"])
-
-
-def test_every_duration_and_threshold_of_a_rule_is_a_var():
-    fixed = [
-        (name, line.strip())
-        for name in FILES
-        for line in (PACK / f"{name}.yaml").read_text().splitlines()
-        if re.search(r"\b(?:after|within|every|hold|max_hold|cooldown): *[\"']?\d", line)
-    ]
-    assert not fixed
 
 
 @pytest.mark.parametrize("probe_is_about_the_cause", ["pms-mock-mode", "latency-relief", "traffic-headroom"])
