@@ -382,6 +382,15 @@ def test_a_missing_secret_is_an_error_that_names_its_variable(tmp_path, environ,
     assert found.startswith("p/pack.yaml:2:11: secrets[0]: " + said)
 
 
+def test_an_optional_secret_may_be_missing_but_not_unreadable(tmp_path):
+    body = "do: [{flag: {at: 'env:///x', set: {A: '{{ secrets.key }}'}}}]"
+    files = {"p/pack.yaml": "name: p\noptional_secrets: [key]", "p/a.yaml": rule(body)}
+    assert read(tmp_path, files).secrets["p"] == {"key": SecretStr("hunter2")}
+    assert read(tmp_path, files, environ={}).secrets["p"] == {}
+    (found,) = problems(tmp_path, files, environ={"STOPGAP_SECRET_KEY_FILE": "/nonexistent"})
+    assert "the secret `key` cannot be read" in found
+
+
 # --- contacts and other warnings ---
 
 

@@ -28,7 +28,7 @@ from stopgap.config.lints.subject import Subject
 from stopgap.config.model import PackKeys, SiteKeys
 from stopgap.config.node import Mark, Node, Path as Keys, table, text
 from stopgap.config.relations import Place, Relations
-from stopgap.config.surroundings import contacts_of, secrets_of
+from stopgap.config.surroundings import SECRETS, contacts_of, secrets_of
 from stopgap.config.wordings import check_messages, messages_of, vars_in
 from stopgap.contacts import Book, Contact
 from stopgap.errors import ConfigError, Problem
@@ -285,7 +285,7 @@ class _Loader:
         self._packs[name.text] = name.mark
         values = {**_vars(keys.get("vars"), self._findings), **self._site, **self._for(name.text)}
         self._known |= set(keys["vars"].table or {} if "vars" in keys else ())
-        self.secrets[name.text] = secrets_of(keys.get("secrets"), self._environ, self._findings)
+        self.secrets[name.text] = secrets_of(keys, self._environ, self._findings)
         self.contacts[name.text] = contacts_of(keys.get("contacts"), self._environ, self._findings)
         check_messages(keys.get("messages"), self._findings)
         names = {*self.contacts[""], *self.contacts[name.text]}
@@ -293,11 +293,7 @@ class _Loader:
             hint = "add it to `contacts` of site.yaml"
             said = "no contact is called `default`: nobody hears when automation gives up"
             self._findings.warning(name.mark, said, hint, code=Odd.NO_DEFAULT_CONTACT)
-        declared = (
-            frozenset(each.text for each in keys["secrets"].items or ())
-            if "secrets" in keys
-            else frozenset[str]()
-        )
+        declared = frozenset(each.text for key in SECRETS if key in keys for each in keys[key].items or ())
         defaults = (self._defaults, layer_of(keys.get("defaults"), self._findings))
         messages = {
             each for node in (self._messages, keys.get("messages")) if node for each in node.table or {}

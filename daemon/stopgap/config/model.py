@@ -251,6 +251,11 @@ class PackKeys(SharedKeys):
             description="Names for {{ secrets.name }}, from STOPGAP_SECRET_NAME or STOPGAP_SECRET_NAME_FILE."
         ),
     ] = ()
+    optional_secrets: Annotated[
+        tuple[Secret, ...],
+        BeforeValidator(listed),
+        Field(description="The same, for what not every site has: a rung is skipped whose secret is not set."),
+    ] = ()
     severities: Annotated[
         Severities, Field(description="P0 to P3 for the values of the alerts' label `severity`.")
     ] = Field(default_factory=dict)

@@ -11,23 +11,33 @@ from stopgap.config.node import Node
 from stopgap.contacts import Contact, address_flaw
 
 LARGEST_SECRET = 64 * 1024  # bytes
+_MUST = "secrets"
+SECRETS = (_MUST, "optional_secrets")
+"""Keys of a pack that name secrets."""
+
+_NOT_SET = "is not set"
 
 
-def secrets_of(names: Node | None, environ: Mapping[str, str], findings: Findings) -> dict[str, SecretStr]:
-    """Return the values of a pack's secrets; one that is missing is an error, because a rule would fail when it is needed."""
+def secrets_of(
+    keys: Mapping[str, Node], environ: Mapping[str, str], findings: Findings
+) -> dict[str, SecretStr]:
+    """Return the values of a pack's secrets.
+
+    One that is missing is an error, because a rule would fail when it is needed; unless it is optional: then its rung is skipped.
+    """
     found: dict[str, SecretStr] = {}
-    for node in (names.items or ()) if names is not None else ():
+    for key, node in ((key, node) for key in SECRETS if key in keys for node in keys[key].items or ()):
         variable = f"STOPGAP_SECRET_{node.text.upper()}"
         value, why = _look_up(variable, environ)
-        if value is None:
+        if value is not None:
+            found[node.text] = value
+        elif key == _MUST or why != _NOT_SET:
             findings.error(
                 node.mark,
                 f"the secret `{node.text}` {why}",
                 f"set {variable}, or {variable}_FILE to the name of a file",
                 code=Wrong.UNSET_SECRET,
             )
-        else:
-            found[node.text] = value
     return found
 
 
@@ -57,7 +67,7 @@ def _look_up(variable: str, environ: Mapping[str, str]) -> tuple[SecretStr | Non
         return SecretStr(environ[variable]), ""
     file = environ.get(f"{variable}_FILE")
     if not file:
-        return None, "is not set"
+        return None, _NOT_SET
     try:
         with Path(file).open("rb") as stream:
             content = stream.read(LARGEST_SECRET + 1)

@@ -10,7 +10,7 @@ _LISTS = {"do": "step", "activate": "step", "verify": "probe", "only_if": "probe
 _NOT_WRITTEN = frozenset({*PACKS, "approval"})
 """What a rule's document has from its pack, or from its rungs."""
 
-_EMPTY = frozenset({"contacts", "messages", "defaults", "secrets"})
+_EMPTY = frozenset({"contacts", "messages", "defaults", "secrets", "optional_secrets"})
 """Keys that are as if they were not there when no value stands behind them."""
 
 _VALUE = {"type": ["string", "number", "boolean", "null"], "not": {"type": "string", "pattern": r"\{\{"}}
