@@ -254,7 +254,9 @@ class PackKeys(SharedKeys):
     optional_secrets: Annotated[
         tuple[Secret, ...],
         BeforeValidator(listed),
-        Field(description="The same, for what not every site has: a rung is skipped whose secret is not set."),
+        Field(
+            description="The same, for what not every site has: a rung is skipped whose secret is not set."
+        ),
     ] = ()
     severities: Annotated[
         Severities, Field(description="P0 to P3 for the values of the alerts' label `severity`.")

@@ -1,6 +1,6 @@
 """Surroundings: what rules need and must not hold: addresses of contacts, values of secrets; from the environment or its files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -26,7 +26,7 @@ def secrets_of(
     One that is missing is an error, because a rule would fail when it is needed; unless it is optional: then its rung is skipped.
     """
     found: dict[str, SecretStr] = {}
-    for key, node in ((key, node) for key in SECRETS if key in keys for node in keys[key].items or ()):
+    for key, node in _named(keys):
         variable = f"STOPGAP_SECRET_{node.text.upper()}"
         value, why = _look_up(variable, environ)
         if value is not None:
@@ -39,6 +39,10 @@ def secrets_of(
                 code=Wrong.UNSET_SECRET,
             )
     return found
+
+
+def _named(keys: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
+    return ((key, each) for key in SECRETS if key in keys for each in keys[key].items or ())
 
 
 def contacts_of(contacts: Node | None, environ: Mapping[str, str], findings: Findings) -> dict[str, Contact]:
