@@ -245,6 +245,11 @@ async def test_a_history_that_is_too_long_is_an_error_that_says_the_cure(monkeyp
         await read_history(Told(*story), DAY, print)
 
 
+async def test_alerts_of_drills_are_no_history():
+    made_up = alert(stopgap_drill="pms-down")
+    assert await read_history(Told(fires("09:10", made_up), ends("09:20", made_up)), DAY, print) == []
+
+
 def test_what_is_bounded_is_said(rulebook, monkeypatch):
     for name in ("MOST_TRACES", "MOST_OVERLAPS", "MOST_STORMS"):
         monkeypatch.setattr(f"stopgap.backtest.tally.{name}", 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-from stopgap.alert import Alert
+from stopgap.alert import DRILL, Alert
 from stopgap.backtest.assumed import Assumed, catalog_of, rulebook_of
 from stopgap.backtest.history import History, HistoryError, Period, Progress, Transition
 from stopgap.backtest.result import Alerts, Result
@@ -36,6 +36,8 @@ async def read(history: History, period: Period, progress: Progress) -> list[Tra
     """Read a whole history. Raises HistoryError, also where there is more than can be kept."""
     found: list[Transition] = []
     async for transition in history.transitions(period, progress):
+        if DRILL in transition.alert.labels:
+            continue  # made up by people, as no other alert is
         found.append(transition)
         if len(found) > MOST:
             raise HistoryError(f"more than {MOST:,} transitions: choose a shorter time with --from and --to")
