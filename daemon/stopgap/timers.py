@@ -4,8 +4,9 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from datetime import datetime
+from math import inf
 
-from stopgap.clock import Clock
+from stopgap.clock import Clock, LoopClock
 
 LONGEST_SLEEP = 60.0  # seconds: a step of the wall clock is noticed within this time
 
@@ -15,6 +16,9 @@ class Timers:
 
     def __init__(self, clock: Clock, ring: Callable[[str], None]) -> None:
         self._clock = clock
+        self._longest = (
+            inf if isinstance(clock, LoopClock) else LONGEST_SLEEP
+        )  # nobody sets the loop's own time
         self._ring = ring
         self._due: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
@@ -50,7 +54,7 @@ class Timers:
         if self._heap:
             delay = (self._heap[0][0] - self._clock.now()).total_seconds()
             self._call = asyncio.get_running_loop().call_later(
-                min(max(delay, 0.0), LONGEST_SLEEP), self._wake
+                min(max(delay, 0.0), self._longest), self._wake
             )
 
     def _wake(self) -> None:

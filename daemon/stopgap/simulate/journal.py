@@ -109,7 +109,7 @@ class MemoryJournal:
     async def remember(self, documents: Mapping[str, Json]) -> None:
         """Keep rule versions: digest to document."""
         await self._enter()
-        self.documents = {**{v: _json(d) for v, d in documents.items()}, **self.documents}
+        self.documents = {**documents, **self.documents}
 
     async def meet(self, rules: Collection[str], at: datetime) -> Mapping[str, datetime]:
         """Take note of rules that were never loaded before; returns when each was loaded for the first time."""
@@ -191,7 +191,7 @@ class MemoryJournal:
     async def document(self, version: str) -> Json:
         """Return the document of a rule version, None when unknown."""
         await self._enter()
-        return self.documents.get(version)
+        return _json(self.documents.get(version))
 
     async def brakes(self) -> tuple[Brake, ...]:
         """Return the brakes that are on."""
