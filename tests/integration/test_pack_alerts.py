@@ -58,6 +58,12 @@ def alerts_of(pack: str):
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
+def plays_of(pack: str) -> list[Path]:
+    """Return promtool's tests of a pack: `pack.yaml`, and `pack-….yaml` for what is evaluated at another pace."""
+    folder = ROOT / "tests" / "promtool"
+    return [folder / f"{pack}.yaml", *sorted(folder.glob(f"{pack}-*.yaml"))]
+
+
 @pytest.mark.parametrize("pack", PACKS)
 def test_promtool_accepts_the_alerting_rules_as_they_ship(pack):
     checked = promtool("check", "rules", shipped_rules() / pack / "alerts.yaml")
@@ -66,13 +72,13 @@ def test_promtool_accepts_the_alerting_rules_as_they_ship(pack):
 
 @pytest.mark.parametrize("pack", PACKS)
 def test_the_alerts_fire_and_keep_quiet_when_they_should(pack):
-    tested = promtool("test", "rules", ROOT / "tests" / "promtool" / f"{pack}.yaml")
+    tested = promtool("test", "rules", *plays_of(pack))
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 @pytest.mark.parametrize("pack", PACKS)
 def test_each_alert_is_seen_to_fire(pack):
-    tested = load(ROOT / "tests" / "promtool" / f"{pack}.yaml")["tests"]
+    tested = [test for path in plays_of(pack) for test in load(path)["tests"]]
     fired = {
         case["alertname"] for test in tested for case in test["alert_rule_test"] if case.get("exp_alerts")
     }
@@ -104,7 +110,9 @@ def test_every_duration_and_threshold_of_a_rule_is_a_var(pack):
         (path.name, line.strip())
         for path in files_of(pack)
         for line in path.read_text().splitlines()
-        if re.search(r"\b(?:after|within|every|hold|max_hold|cooldown|older_than|max_age): *[\"']?[1-9]", line)
+        if re.search(
+            r"\b(?:after|within|every|hold|max_hold|cooldown|older_than|max_age): *[\"']?[1-9]", line
+        )
     ]
     assert not fixed
 
