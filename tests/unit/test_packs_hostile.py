@@ -112,7 +112,8 @@ def test_a_hostile_label_is_refused_in_every_position_or_only_read_by_people(rul
 def test_a_hostile_target_is_none(rule, value):
     evil = replace(rule, target=EVIL, per=())
     assert target_of(evil, {"evil": value}) == ("", Reason.UNSAFE_LABEL)
-    assert target_of(replace(rule, per=("evil",)), {"alertname": "A", "evil": value}) == (
+    fine = dict.fromkeys(("alertname", *(one.name for one in references(rule.target))), "fine")
+    assert target_of(replace(rule, per=("evil",)), {**fine, "evil": value}) == (
         "",
         Reason.UNSAFE_LABEL,
     )
