@@ -14,7 +14,7 @@ from stopgap.suite.running import run
 from stopgap.suite.script import read_scripts
 
 RULES = Path(__file__).parents[2] / "rules"
-BUDGET = 5.0  # seconds of the processor
+EACH = 0.06  # seconds of the processor for a test, its share of the loading included; on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,13 @@ def suite():
 def test_every_test_of_every_pack_passes(suite):
     results, _ = suite
     assert results
-    failed = {f"{one.script.path.name}:{one.script.line}": one.failures for one in results if not one.passed}
+    failed = {f"{one.path.name}:{one.line}": one.failures for one in results if not one.passed}
     assert not failed
 
 
 def test_all_of_them_are_quick(suite):
-    assert suite[1] < BUDGET
+    results, seconds = suite
+    assert seconds / len(results) < EACH
 
 
 @pytest.mark.parametrize("pack", ["agente-hotel"])

@@ -86,26 +86,18 @@ def _scripts(paths: list[Path], form: Format) -> "list[Script]":
 
 
 def _run(
-    scripts: "Iterable[Script]", packs: "Packs", stage: "Stage", form: Format
-) -> "tuple[list[Result], Coverage]":
+    scripts: "list[Script]", packs: "Packs", stage: "Stage", form: Format
+) -> "tuple[tuple[Result, ...], Coverage]":
     """Play all tests; ends with 2 when a pack does not load."""
-    from stopgap.errors import ConfigError
-    from stopgap.suite.coverage import Coverage
-    from stopgap.suite.running import run
+    from stopgap.suite.crew import play_all
 
-    results, coverage = list["Result"](), Coverage()
-    for script in scripts:
-        try:
-            result = run(script, stage, packs.cast)
-        except ConfigError as error:
-            _refuse(error.problems, form)
-        coverage.know(result.seen.rules.values())
-        coverage.add(result.seen)
-        results.append(result)
-    return results, coverage
+    played = play_all(scripts, packs, stage)
+    if played.problems:
+        _refuse(played.problems, form)
+    return played.results, played.coverage
 
 
-def _show(results: "list[Result]", coverage: "Coverage", *, as_json: bool, whole: bool) -> None:
+def _show(results: "tuple[Result, ...]", coverage: "Coverage", *, as_json: bool, whole: bool) -> None:
     from stopgap.suite import words
 
     if as_json:
@@ -129,9 +121,9 @@ def _show(results: "list[Result]", coverage: "Coverage", *, as_json: bool, whole
 
 def _told(result: "Result") -> dict[str, Any]:
     return {
-        "file": str(result.script.path),
-        "line": result.script.line,
-        "name": result.script.keys.name,
+        "file": str(result.path),
+        "line": result.line,
+        "name": result.name,
         "passed": result.passed,
         "seconds": round(result.seconds, 3),
         "failures": [

@@ -49,6 +49,15 @@ class Coverage:
             for entry in rule.escalate:
                 known.escalations.setdefault(entry_words(entry), False)
 
+    def join(self, other: "Coverage") -> None:
+        """Take note of what others reached."""
+        for name, theirs in other.rules.items():
+            ours = self.rules.setdefault(name, Reached())
+            for kind, there in theirs.kinds.items():
+                known = ours.kinds[kind]
+                for word, was in there.items():
+                    known[word] = known.get(word, False) or was
+
     def add(self, seen: Seen) -> None:
         """Take note of what one play reached."""
         for incident, events in seen.lines.items():

@@ -10,8 +10,8 @@ from stopgap.suite.running import Result
 def junit(results: Sequence[Result]) -> bytes:
     """Return the whole document."""
     root = Element("testsuites", _sums(results))
-    for path in dict.fromkeys(result.script.path for result in results):
-        ours = [result for result in results if result.script.path == path]
+    for path in dict.fromkeys(result.path for result in results):
+        ours = [result for result in results if result.path == path]
         suite = SubElement(root, "testsuite", {"name": str(path), **_sums(ours)})
         for result in ours:
             _case(suite, result)
@@ -26,15 +26,14 @@ def _sums(results: Sequence[Result]) -> dict[str, str]:
 
 
 def _case(suite: Element, result: Result) -> None:
-    script = result.script
     case = SubElement(
         suite,
         "testcase",
         {
-            "name": _xml(script.keys.name),
-            "classname": script.path.parent.name,
-            "file": str(script.path),
-            "line": str(script.line),
+            "name": _xml(result.name),
+            "classname": result.path.parent.name,
+            "file": str(result.path),
+            "line": str(result.line),
             "time": f"{result.seconds:.3f}",
         },
     )

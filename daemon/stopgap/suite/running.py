@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from stopgap.rulebook import Rulebook
 from stopgap.simulate.play import START, Cue, Play, Setting, Stage, follow, perform
@@ -46,10 +47,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a test. `story` is the timeline until the first failure, where there was one."""
+    """What came of a test. `story` is the timeline until the first failure, where there was one; `seen` is all of it."""
 
-    script: Script
-    rules: Mapping[str, object]
+    path: Path
+    line: int
+    name: str
     seen: Seen
     failures: tuple[Failure, ...] = ()
     story: tuple[str, ...] = ()
@@ -101,8 +103,10 @@ def run(script: Script, stage: Stage, casting: Casting) -> Result:
     for path, text in stageplay.faults:
         mark = script.place(*path)
         judge.add(Failure(mark.line, "", Miss("people", "", text)))
-    rules = {**cast.rulebook.rules, **stageplay.rulebook.rules}
-    return Result(script, rules, seen, tuple(judge.failures), tuple(judge.story), time.perf_counter() - began)
+    took = time.perf_counter() - began
+    return Result(
+        script.path, script.line, script.keys.name, seen, tuple(judge.failures), tuple(judge.story), took
+    )
 
 
 async def _play(script: Script, stage: Stage, cast: Cast, judge: _Judge, stageplay: Stageplay) -> None:

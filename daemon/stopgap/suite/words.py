@@ -12,8 +12,7 @@ STORY = 40  # lines of a timeline that are shown
 
 def failed(result: Result) -> Iterator[str]:
     """Say what failed in one test."""
-    script = result.script
-    yield from _wrapped(f"FAILED {script.path}:{script.line} ", script.keys.name, "  ")
+    yield from _wrapped(f"FAILED {result.path}:{result.line} ", result.name, "  ")
     for failure in result.failures:
         yield from _failure(failure)
     if result.story:
@@ -54,7 +53,7 @@ def _counts(reached: Reached) -> str:
 def summed(results: Sequence[Result]) -> str:
     """Say how many tests there were, and how many failed."""
     bad = sum(not result.passed for result in results)
-    files = len({result.script.path for result in results})
+    files = len({result.path for result in results})
     return f"{len(results)} tests in {files} file{'s' if files != 1 else ''}, {bad} failed"
 
 

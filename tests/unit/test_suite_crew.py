@@ -1,0 +1,50 @@
+"""Several processes play what one plays."""
+
+import pytest
+from tests.suites import STAGE, pack, scripts
+
+from stopgap.suite import crew
+from stopgap.suite.packs import Packs
+
+TESTS = """
+tests:
+  - name: good
+    alerts: [{fire: Slow}]
+    expect: [{at: 1m, phase: mitigated}]
+  - name: bad
+    alerts: [{fire: Slow}]
+    expect: [{at: 1m, phase: waiting, told: {lead: closed}}]
+"""
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Return the tests of two packs."""
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        found += scripts(pack(tmp_path / name), TESTS)
+    return found
+
+
+@pytest.mark.parametrize("few", [1, 100])
+def test_results_come_in_the_order_of_the_tests(two, monkeypatch, few):
+    monkeypatch.setattr(crew, "FEW", few)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    played = crew.play_all(two, Packs(STAGE.catalog, {}), STAGE)
+    assert [(one.path, one.name, one.passed) for one in played.results] == [
+        (script.path, script.keys.name, script.keys.name == "good") for script in two
+    ]
+    assert [miss.miss.key for miss in played.results[1].failures] == ["phase", "told.lead"]
+    assert played.coverage.rules["shop/calm"].rungs == {"cache": True, "more": False}
+    assert played.coverage.rules["shop/calm"].backs == {"cache": False}
+
+
+@pytest.mark.parametrize("few", [1, 100])
+def test_rules_that_do_not_load_are_said_once(two, monkeypatch, few):
+    monkeypatch.setattr(crew, "FEW", few)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    (two[3].path.parent / "rules.yaml").write_text("rules: [{name: x}]\n")
+    played = crew.play_all(two, Packs(STAGE.catalog, {}), STAGE)
+    assert played.results == ()
+    assert {problem.path for problem in played.problems} == {str(two[3].path.parent / "rules.yaml")}
