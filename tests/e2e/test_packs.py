@@ -1,54 +1,69 @@
 """Each pack mitigates for real: its own alerts, its own ladders, on real parts, and back when the cause is repaired."""
 
+import inspect
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.e2e.packs import agente_hotel
+from tests.e2e.packs import agente_hotel, bookgen, hotel_assistant, oracle_chat
 from tests.e2e.packs.case import Case
-from tests.e2e.packs.world import World, world
+from tests.e2e.packs.world import Worlds
 from tests.e2e.street import Told, events
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SYSTEMS = {one.pack: one for one in (agente_hotel.AgenteHotel,)}
-CASES = (*agente_hotel.CASES,)
+SYSTEMS = {
+    one.pack: one
+    for one in (
+        agente_hotel.AgenteHotel,
+        hotel_assistant.HotelAssistant,
+        oracle_chat.OracleChat,
+        bookgen.BookGen,
+    )
+}
+CASES = (*agente_hotel.CASES, *hotel_assistant.CASES, *oracle_chat.CASES, *bookgen.CASES)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def there(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    home = tmp_path_factory.mktemp("p")
-    async with world(SYSTEMS[request.param](home)) as running:
-        yield running
+async def worlds(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worlds]:
+    found = Worlds(SYSTEMS, lambda: tmp_path_factory.mktemp("p"))
+    try:
+        yield found
+    finally:
+        await found.close()
 
 
 @pytest.mark.parametrize(
-    ("there", "case"),
-    [pytest.param(case.pack, case, id=str(case), marks=pytest.mark.xdist_group(case.pack)) for case in CASES],
-    indirect=["there"],
+    "case", [pytest.param(case, id=str(case), marks=pytest.mark.xdist_group(case.pack)) for case in CASES]
 )
-async def test_a_pack_mitigates_for_real(there: World, case: Case) -> None:
-    system, past = there.system, len(await there.incidents(case.rule))
-    before = system.state()
-    case.begin(system)
+async def test_a_pack_mitigates_for_real(worlds: Worlds, case: Case) -> None:
+    there = await worlds.of(case.pack)
+    system = there.system
+    await there.is_quiet()
+    before, past = await system.state(), len(await there.incidents(case.rule))
+    await done(case.begin(system))
 
     told = await there.reaches(case.rule, _helped, case.answers, past)
-    case.held(system)
+    await done(case.held(system))
     assert "revert_started" not in events(told)[events(told).index("mitigated") :], "its cause lasts"
     if case.end is not None:
-        case.end(system)
+        await done(case.end(system))
     told = await there.reaches(case.rule, lambda one: one["phase"] == "closed", case.answers, past)
 
     assert told["outcome"] == case.outcome
-    assert (told["held"], there.held()) == ([], [])
+    assert there.held(told["id"]) == []
     assert _succeeded(told) == case.steps
     assert case.told <= {line["contact"] for line in told["timeline"] if line["event"] == "notified"}
-    after = system.state()
+    after = await system.state()
     same = before.keys() - case.differs
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
-    case.over(system)
+    await done(case.over(system))
+
+
+async def done(result: object) -> None:
+    """Wait for what may be to be waited for."""
+    if inspect.isawaitable(result):
+        await result
 
 
 def _helped(told: Told) -> bool:
@@ -56,6 +71,7 @@ def _helped(told: Told) -> bool:
 
 
 def _succeeded(told: Told) -> tuple[str, ...]:
-    """Return the actions that led to the mitigation."""
+    """Return the actions that led to the mitigation, those of people too."""
     lines = told["timeline"][: events(told).index("mitigated")]
-    return tuple(line["action"] for line in lines if line["event"] == "step_succeeded")
+    found = {"step_succeeded": lambda line: line["action"], "manual_done": lambda _: "manual"}
+    return tuple(found[line["event"]](line) for line in lines if line["event"] in found)

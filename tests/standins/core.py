@@ -85,12 +85,18 @@ def asked(url: str, patience: float = 1.0) -> tuple[int, str, float]:
     return *found, time.monotonic() - begun
 
 
+def told(url: str) -> tuple[int, Any, float]:
+    """Ask, and read the JSON of the answer."""
+    status, text, took = asked(url)
+    return status, json.loads(text or "null"), took
+
+
 def exposition(samples: Iterable[Sample]) -> str:
     """Write samples in Prometheus' text format."""
     lines = []
     for name, labels, value in samples:
         pairs = ",".join(f"{key}={json.dumps(text)}" for key, text in labels.items())
-        lines.append(f"{name}{{{pairs}}} {value}\n")
+        lines.append(f"{name}{{{pairs}}} {float(value)}\n")
     return "".join(lines)
 
 

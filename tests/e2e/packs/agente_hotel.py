@@ -17,7 +17,7 @@ class AgenteHotel(System):
     jobs = ("agente-hotel-nginx",)
     env_text = f"# read at start\nPMS_TYPE=qloapps\nexport RATE_LIMIT_PER_MINUTE={LIMIT}\n"
 
-    def lay_out(self) -> None:
+    async def lay_out(self) -> None:
         """Run one machine."""
         self.tools = self.doubles()
         folder = str(self.home / "compose")
@@ -47,13 +47,12 @@ class AgenteHotel(System):
         """Count the machines that run."""
         return len(self.tools.state("docker")["containers"])
 
-    def state(self) -> dict[str, object]:
+    async def state(self) -> dict[str, object]:
         """Say how the parts are."""
-        return {**super().state(), "machines": self.machines()}
+        return {**await super().state(), "machines": self.machines()}
 
 
-def _wider_and_more(system: System) -> None:
-    assert isinstance(system, AgenteHotel)
+def _wider_and_more(system: AgenteHotel) -> None:
     assert (system.env()["export RATE_LIMIT_PER_MINUTE"], system.machines()) == ("300", 3)
 
 
@@ -66,6 +65,6 @@ CASES = (
         begin=lambda system: system.breaks(traffic=22),
         held=_wider_and_more,
         end=lambda system: system.breaks(traffic=1),
-        told=frozenset({"oncall"}),
+        told={"oncall"},
     ),
 )

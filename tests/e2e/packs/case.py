@@ -1,9 +1,8 @@
 """Case: one fault of a system, and what must hold while its pack's mitigation does, and at the end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
-
-from tests.e2e.packs.system import System
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,14 +17,14 @@ class Case:
     rule: str
     about: str
     steps: tuple[str, ...]
-    begin: Callable[[System], object]
-    held: Callable[[System], object]
-    end: Callable[[System], object] | None = None
-    over: Callable[[System], object] = lambda system: None
+    begin: Callable[[Any], object]
+    held: Callable[[Any], object]
+    end: Callable[[Any], object] | None = None
+    over: Callable[[Any], object] = lambda _: None
     outcome: str = "recovered"
-    told: frozenset[str] = frozenset()  # contacts that heard of it
-    differs: frozenset[str] = frozenset()  # parts that need not be as before at the end
-    answers: Mapping[str, str] = field(default_factory=dict)  # reason of waiting → order of a person
+    told: AbstractSet[str] = frozenset()  # contacts that heard of it
+    differs: AbstractSet[str] = frozenset()  # parts that need not be as before at the end
+    answers: Mapping[str, str] = field(default_factory=dict)  # `approval`, `manual` → what a person orders
 
     def __str__(self) -> str:
         return f"{self.pack}-{self.rule}-{self.about}"

@@ -4,12 +4,13 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from xmlrpc.client import Fault
 
 from tests.doubles.installed import Doubles
+from tests.e2e.street import call
 from tests.prometheus_server import free_port
 
 from stopgap.demo.supervised import Program, Supervised
@@ -33,6 +34,8 @@ class System:
         self.parts: dict[str, object] = {}
         self.environment: dict[str, str] = {}  # of the daemon
         self.supervised = Supervised(home, ())
+        self.alertmanager = ""  # its URL, once there is one
+        self.asked_at = datetime.now(UTC)
         self.stack = AsyncExitStack()
 
     @property
@@ -49,12 +52,12 @@ class System:
         """Return the pack's vars that lead to the parts."""
         return {"app": self.app, "url": self.url}
 
-    def lay_out(self) -> None:
+    async def lay_out(self) -> None:
         """Make the parts; `stack` takes what is to be undone at the end."""
 
-    def state(self) -> dict[str, object]:
+    async def state(self) -> dict[str, object]:
         """Return how the parts are, by name."""
-        return {"env": self.env_path.read_bytes()}
+        return {"env": self.env_path.read_bytes(), "running": set(await self.pids())}
 
     def scrapes(self) -> list[dict[str, Any]]:
         """Return Prometheus' jobs."""
@@ -79,6 +82,16 @@ class System:
         fresh.write_text(json.dumps(found | faults))
         fresh.replace(path)  # at once: the stand-in looks at any time
 
+    async def asks_for(self, alert: str, *, over: bool = False, **labels: str) -> None:
+        """Raise an alert as a person does with amtool, or end it."""
+        now = datetime.now(UTC)
+        said = {
+            "labels": {"alertname": alert, "job": self.pack, "severity": "high", **labels},
+            "startsAt": self.asked_at.isoformat(),
+            "endsAt": (now if over else now + timedelta(hours=1)).isoformat(),
+        }
+        await call("POST", f"{self.alertmanager}/api/v2/alerts", [said])
+
     def env(self) -> dict[str, str]:
         """Return the settings as they are on disk."""
         lines = (line.partition("=") for line in self.env_path.read_text().splitlines())
@@ -95,7 +108,7 @@ class System:
         async with self.stack:
             self.env_path.write_text(self.env_text)
             self.breaks()
-            self.lay_out()
+            await self.lay_out()
             (self.home / "parts.json").write_text(json.dumps({"url": self.url, **self.parts}))
             self.supervised = Supervised(self.home, self.programs())
             self.stack.push_async_callback(self.supervised.stop)
@@ -113,9 +126,7 @@ class System:
 
     async def pids(self) -> dict[str, int]:
         """Return program → process id of what runs."""
-        with suppress(OSError, Fault):
-            return await self.supervised.pids()
-        return {}
+        return await self.supervised.pids()
 
 
 class _Environment:

@@ -20,12 +20,12 @@ from tests.e2e.street import Daemon, Told, call, comes, outline
 from tests.prometheus_server import Server, alertmanager_config
 
 from stopgap.demo.lab import shipped_rules
-from stopgap.demo.monitoring import WINDOW, hasten
 
 WITHIN = 45.0
 NOWHERE = "http://127.0.0.1:9/"  # until there is a daemon
 EVERY = "500ms"  # scrapes and evaluations
 NARROW = "2s"  # of all ranges
+PENDING = "2s"  # alerts that wait: more than a restart of a stand-in takes
 LASTING = "4s"  # alerts, beyond their cause
 
 QUICK = {
@@ -39,25 +39,24 @@ QUICK = {
     "every": "200ms",
     "recheck": "300ms",
     "scraped": "1200ms",
-    "scraped_within": "15s",
+    "scraped_within": "5s",
     "windowed": "2800ms",
     "windowed_within": "6s",
+    "backup_seen": "200ms",
 }
 """Times of a pack's vars, where it has them by these names."""
 
 
 def quick(text: str) -> str:
     """Return a query with short ranges, and all else as it ships."""
-    return hasten(text).replace(f"[{WINDOW}]", f"[{NARROW}]")
+    return re.sub(r"\[\d+[smhd]\]", f"[{NARROW}]", text)
 
 
 def quick_alerts(text: str) -> str:
-    """Return alerting rules that fire at once, and on until the probes have seen what helped: here an alert would end before."""
-    without = re.sub(r"^\s*(keep_firing_)?for:.*\n", "", text, flags=re.MULTILINE)
-    lasting = re.sub(
-        r"^(\s*)- alert:.*$", rf"\g<0>\n\1  keep_firing_for: {LASTING}", without, flags=re.MULTILINE
-    )
-    return quick(lasting)
+    """Return alerting rules that soon fire, and on until the probes have seen what helped: here an alert would end before."""
+    waiting = re.sub(r"^(\s*)for:.*$", rf"\g<1>for: {PENDING}", text, flags=re.MULTILINE)
+    lasting = rf"\g<0>\n\g<1>  keep_firing_for: {LASTING}"
+    return quick(re.sub(r"^(\s*)- alert:.*$", lasting, waiting, flags=re.MULTILINE))
 
 
 @dataclass
@@ -89,6 +88,15 @@ class World:
                 await self._answer(told, answers)
             await asyncio.sleep(0.2)
 
+    async def is_quiet(self) -> None:
+        """Wait until all incidents are over: what stops an app lets others see that it is away."""
+
+        async def quiet() -> bool:
+            rows = (await self.daemon.ask("/api/v1/incidents"))["incidents"]
+            return all(row["phase"] == "closed" for row in rows)
+
+        await comes("end of all incidents", quiet, self.daemon.tail)
+
     async def _answer(self, told: Told, answers: Mapping[str, str]) -> None:
         asked = _asked(told)
         if asked in answers:
@@ -103,11 +111,11 @@ class World:
         others = [f"{row['rule']}: {row['phase']} {row['reason'] or ''}" for row in every]
         return "\n".join([*map(outline, found), *others, f"alerts: {names}", self.daemon.tail()])
 
-    def held(self) -> list[tuple[object, ...]]:
-        """Return the rows of what is held, as the database has them."""
+    def held(self, incident: str) -> list[tuple[object, ...]]:
+        """Return the rows of what an incident holds, as the database has them."""
         (path,) = self.daemon.data.glob("*.db")
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            return list(database.execute("SELECT * FROM held"))
+            return list(database.execute("SELECT * FROM held WHERE incident = ?", (incident,)))
 
 
 def _asked(told: Told) -> str:
@@ -152,6 +160,7 @@ async def world(system: System) -> AsyncIterator[World]:
         server = await stack.enter_async_context(
             prometheus_server.alertmanager(system.home, alertmanager_config(NOWHERE))
         )
+        system.alertmanager = server.url
         seen = prometheus_server.prometheus_config(
             interval=EVERY,
             rules=[system.home / "alerts.yml"],
@@ -165,7 +174,7 @@ async def world(system: System) -> AsyncIterator[World]:
         stack.push_async_callback(daemon.stop)
         await daemon.start()
         there = World(system, people, daemon, prometheus, server)
-        await comes("scrape of all that is to be scraped", lambda: _scraped(there))
+        await comes("scrape of all that is to be scraped", lambda: _scraped(there), within=20)
         yield there
 
 
@@ -195,3 +204,24 @@ def _daemon(system: System, people: People, prometheus: Server, alertmanager: Se
 async def _scraped(there: World) -> bool:
     up = (await call("GET", f"{there.prometheus.url}/api/v1/query?query=up==1"))["data"]["result"]
     return len(up) == len(there.system.scrapes())
+
+
+class Worlds:
+    """One world at a time, which lasts as long as the cases of its pack follow each other."""
+
+    def __init__(self, systems: Mapping[str, type[System]], home: Callable[[], Path]) -> None:
+        self._systems, self._home = systems, home
+        self._stack = AsyncExitStack()
+        self._there: World | None = None
+
+    async def of(self, pack: str) -> World:
+        """Return the world of a pack, in place of that of another."""
+        if self._there is None or self._there.system.pack != pack:
+            await self.close()
+            self._there = await self._stack.enter_async_context(world(self._systems[pack](self._home())))
+        return self._there
+
+    async def close(self) -> None:
+        """Take down what there is."""
+        self._there = None
+        await self._stack.aclose()
