@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from stopgap import actions, probes
 from stopgap.catalog import Catalog
 from stopgap.config import build_rule, load
+from stopgap.config.codes import Odd
 from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
-from stopgap.plan import Plan, plan, target_of
+from stopgap.plan import Plan, plan, references, target_of
 from stopgap.prometheus import Prometheus
-from stopgap.template import Scope
+from stopgap.template import RefKind, Scope
 
 RULES = Path(__file__).parents[2] / "rules"
 LABELS = {"alertname": "X", "job": "agente-hotel", "instance": "api:8000", "service": "agente-hotel"}
@@ -27,20 +29,22 @@ def catalog() -> Catalog:
 def test_the_shipped_packs_load_and_only_addresses_of_contacts_are_open(catalog):
     loaded = load(RULES, catalog, environ={})
     assert len(loaded.rules) >= 4
-    assert {problem.text.split(" contact ")[0] for problem in loaded.warnings} <= {"the address of"}
+    assert {problem.code for problem in loaded.warnings} <= {Odd.UNSET_CONTACT}
 
 
 def test_every_rung_of_the_shipped_packs_can_be_planned_for_an_alert(catalog):
     for rule in load(RULES, catalog, environ={}).rules:
-        target, flaw = target_of(rule, LABELS)
+        asked = references([rule.target, *(step.params for rung in rule.ladder for step in rung.do)])
+        labels = {one.name: "203.0.113.7" for one in asked if one.kind is RefKind.LABELS} | LABELS
+        target, flaw = target_of(rule, labels)
         assert (bool(target), flaw) == (True, "")
         for rung in range(len(rule.ladder)):
             given = {
-                "labels": LABELS,
+                "labels": labels,
                 "annotations": {},
                 "target": target,
                 "incident_id": "INC-1",
-                "secrets": {},
+                "secrets": {one.name: SecretStr("https://x.invalid/") for one in asked},
             }
             assert isinstance(plan(rule, rung, catalog, Scope(vars=rule.vars, **given)), Plan)
 

@@ -48,12 +48,15 @@ def _named(keys: Mapping[str, Node]) -> Iterator[tuple[str, Node]]:
 def contacts_of(contacts: Node | None, environ: Mapping[str, str], findings: Findings) -> dict[str, Contact]:
     """Return the contacts of a pack or of the site; one without an address is there, and a warning."""
     found: dict[str, Contact] = {}
+    unset: dict[str, Node] = {}
     for name, node in ((contacts.table or {}) if contacts is not None else {}).items():
         variable = node.within(("url_env",))
         if variable is None or not variable.text:
             continue  # told as a missing key
         value, why = _look_up(variable.text, environ)
-        if value is None:
+        if why == _NOT_SET:
+            unset[name] = variable
+        elif value is None:
             text = f"the address of contact `{name}` {why}: it cannot be told anything"
             hint = f"set {variable.text}, or {variable.text}_FILE to the name of a file"
             findings.warning(variable.mark, text, hint, code=Odd.UNSET_CONTACT)
@@ -62,7 +65,22 @@ def contacts_of(contacts: Node | None, environ: Mapping[str, str], findings: Fin
             hint = f"change what {variable.text} holds"
             findings.error(variable.mark, f"contact `{name}`: {flaw}", hint, code=Wrong.BAD_ADDRESS)
         found[name] = Contact(name, tuple(map(SecretStr, urls)))
+    if unset:
+        _tell_unset(unset, findings)
     return found
+
+
+def _tell_unset(unset: Mapping[str, Node], findings: Findings) -> None:
+    """Say once of all contacts of a place that they have no address: where none is set, one would drown the others."""
+    first = next(iter(unset.values()))
+    variables = ", ".join(each.text for each in unset.values())
+    if len(unset) == 1:
+        text = f"the address of contact `{next(iter(unset))}` is not set: it cannot be told anything"
+        hint = f"set {variables}, or {variables}_FILE to the name of a file"
+    else:
+        text = f"{len(unset)} contacts have no address and cannot be told anything: {', '.join(unset)}"
+        hint = f"set {variables}, or each with _FILE to the name of a file"
+    findings.warning(first.mark, text, hint, code=Odd.UNSET_CONTACT)
 
 
 def _look_up(variable: str, environ: Mapping[str, str]) -> tuple[SecretStr | None, str]:
