@@ -5,23 +5,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.e2e.packs import agente_hotel, bookgen, hotel_assistant, oracle_chat
+from tests.e2e.packs import agente_hotel, askproai, bookgen, hotel_assistant, oracle_chat
 from tests.e2e.packs.case import Case
 from tests.e2e.packs.world import Worlds
 from tests.e2e.street import Told, events
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SYSTEMS = {
-    one.pack: one
-    for one in (
-        agente_hotel.AgenteHotel,
-        hotel_assistant.HotelAssistant,
-        oracle_chat.OracleChat,
-        bookgen.BookGen,
-    )
-}
-CASES = (*agente_hotel.CASES, *hotel_assistant.CASES, *oracle_chat.CASES, *bookgen.CASES)
+PACKS = (
+    (agente_hotel.AgenteHotel, agente_hotel.CASES),
+    (hotel_assistant.HotelAssistant, hotel_assistant.CASES),
+    (askproai.AskProAI, askproai.CASES),
+    (bookgen.BookGen, bookgen.CASES),
+    (oracle_chat.OracleChat, oracle_chat.CASES),
+)
+SYSTEMS = {system.pack: system for system, _ in PACKS}
+CASES = [case for _, cases in PACKS for case in cases]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -66,7 +66,13 @@ class BookGen(System):
                 "containers": [container(key, name, self.compose) for key, name in services.items()],
             },
         )
-        login = {"host": host, "port": port, "user": "postgres", "dbname": self.base.name, "password": PASSWORD}
+        login = {
+            "host": host,
+            "port": port,
+            "user": "postgres",
+            "dbname": self.base.name,
+            "password": PASSWORD,
+        }
         self.parts |= {
             "docker": str(self.tools.folder / "docker.json"),
             "disk": str(self.disk),
