@@ -39,6 +39,7 @@ async def test_a_pack_mitigates_for_real(worlds: Worlds, case: Case) -> None:
     there = await worlds.of(case.pack)
     system = there.system
     await there.is_quiet()
+    already = len(there.people.heard)
     before, past = await system.state(), len(await there.incidents(case.rule))
     await done(case.begin(system))
 
@@ -53,6 +54,7 @@ async def test_a_pack_mitigates_for_real(worlds: Worlds, case: Case) -> None:
     assert there.held(told["id"]) == []
     assert _succeeded(told) == case.steps
     assert case.told <= {line["contact"] for line in told["timeline"] if line["event"] == "notified"}
+    assert case.told <= {contact for contact, *_ in there.people.heard[already:]}
     after = await system.state()
     same = before.keys() - case.differs
     assert {name: after[name] for name in same} == {name: before[name] for name in same}

@@ -15,7 +15,9 @@ SECONDS_A_ROW = 0.02  # that each old row costs a question
 
 
 class Assistant(StandIn):
-    """`hung` at an instant: whatever was started before does not answer; `quota` used up; `breach` seen by a detector."""
+    """`hung` and `locked` at an instant: whatever was started before does not answer;
+
+    `quota` used up until an instant; `breach` seen by a detector."""
 
     routes: ClassVar = {"/health": "alive", "/health/database": "database", "/health/ai": "ai"}
 
@@ -43,7 +45,8 @@ class Assistant(StandIn):
 
     def ai(self, method: str, path: str) -> Answer:
         """Ask the AI service."""
-        return (429, {"error": "quota"}) if self.fault("quota") else (200, {"status": "healthy"})
+        away = time.time() < self.fault("quota")
+        return (429, {"error": "quota"}) if away else (200, {"status": "healthy"})
 
     def exported(self, job: str) -> Iterable[Sample]:
         """Say what the blackbox exporter and the node exporter's text files say."""

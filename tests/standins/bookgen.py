@@ -53,11 +53,13 @@ class BookGen(StandIn):
         try:
             with psycopg.connect(**self.parts["login"], connect_timeout=1) as base:
                 row: Any = base.execute(STUCK).fetchone()
+                damaged = _is_damaged(base)
         except psycopg.Error:
             yield "pg_up", {}, 0
             return
         yield "pg_up", {}, 1
         yield "bookgen_jobs_stuck", {}, row[0]
+        yield "bookgen_postgres_checksum_failures", {}, damaged
 
     def _node(self) -> Iterable[Sample]:
         root = {"mountpoint": "/"}
@@ -70,6 +72,18 @@ class BookGen(StandIn):
         large = "MAX_CONCURRENT_JOBS=1\n" not in (self.home / ".env").read_text(encoding="utf-8")
         killing = bool(self.fault("memory")) and self.runs("worker") and large
         yield "node_vmstat_oom_kill", {}, self._kills.by(float(killing))
+
+
+def _is_damaged(base: Any) -> bool:
+    """Tell whether the index lacks what is in the table; while it is repaired it is not yet whole."""
+    import psycopg
+
+    try:
+        base.execute("SET lock_timeout = '200ms'")
+        base.execute("SELECT bt_index_check('jobs_status', true)")
+    except (psycopg.errors.IndexCorrupted, psycopg.errors.DataCorrupted, psycopg.errors.LockNotAvailable):
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.disks import small_disk
 from tests.doubles.installed import container
@@ -13,7 +14,24 @@ from tests.servers import PASSWORD, running_postgres
 DAY = 24 * 3600
 ROOM = 4 * 1024 * 1024  # bytes on the disk
 LABEL = "com.docker.compose.service"
-JOBS = """CREATE TABLE biography_jobs (job_id int PRIMARY KEY, status text, error_message text, created_at timestamptz)"""
+SHOWN = "CREATE OR REPLACE FUNCTION shown(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT {}($1)'"
+SCHEMA = (
+    "CREATE TABLE biography_jobs (job_id int PRIMARY KEY, status text, error_message text, created_at timestamptz)",
+    SHOWN.format("upper"),
+    "CREATE INDEX jobs_status ON biography_jobs (shown(status))",
+    "INSERT INTO biography_jobs SELECT n, 'completed', NULL, now() FROM generate_series(100, 110) n",
+    "CREATE EXTENSION amcheck",
+)
+CHECKS = (
+    "bt_index_check(regclass, boolean)",
+    "bt_index_check(regclass)",
+    "verify_heapam(regclass, boolean, boolean, text, bigint, bigint)",
+)
+
+
+def _amcheck() -> Path:
+    """Return PostgreSQL's own program."""
+    return max(Path("/usr/lib/postgresql").glob("*/bin/pg_amcheck"))
 
 
 class BookGen(System):
@@ -36,6 +54,12 @@ class BookGen(System):
             "compose_file": f"{self.compose}/compose.yml",
             "database": self.base.locator,
             "copies": str(self.home / "copies"),
+            "database_host": "127.0.0.1",
+            "database_port": str(self.base.server.port),
+            "database_name": self.base.name,
+            "database_role": self.base.user,
+            "pg_amcheck": str(_amcheck()),
+            "room": "1MB",
             "sync": "true",
             "sysctl": "true",
             "external": str(self.home),
@@ -46,13 +70,14 @@ class BookGen(System):
     async def lay_out(self) -> None:
         """Run PostgreSQL and three containers, and mount the disk."""
         self.base = self.stack.enter_context(running_postgres()).database()
-        self.base.run(f"SET ROLE {self.base.user}", JOBS)
+        self.base.run(*SCHEMA, *(f"GRANT EXECUTE ON FUNCTION {name} TO {self.base.user}" for name in CHECKS))
+        self.base.run(f"ALTER TABLE biography_jobs OWNER TO {self.base.user}")
         host, port = self.base.server.address.split(":")
-        secret = self.home / "pgpass"
+        secret = self.home / ".pgpass"
         secret.touch(mode=0o600)
         word = PASSWORD.replace("\\", "\\\\").replace(":", "\\:")
         secret.write_text(f"{host}:{port}:*:{self.base.user}:{word}\n")
-        self.environment["PGPASSFILE"] = str(secret)
+        self.environment["HOME"] = str(self.home)  # where PostgreSQL's programs look for it
         self.disk = self.stack.enter_context(small_disk(self.home / "disk", ROOM // 1024))
         for name in ("logs", "bios", "docx", "backups"):
             (self.disk / name).mkdir()
@@ -97,9 +122,15 @@ class BookGen(System):
             "INSERT INTO biography_jobs VALUES (3, 'processing', NULL, now())",
         )
 
+    def is_damaged(self) -> None:
+        """Let an index no longer fit its table."""
+        self.base.run(SHOWN.format("lower"))
+
     def rows(self) -> list[tuple[object, ...]]:
         """Return the jobs."""
-        return self.base.rows("SELECT job_id, status, error_message FROM biography_jobs ORDER BY 1")
+        return self.base.rows(
+            "SELECT job_id, status, error_message FROM biography_jobs WHERE job_id < 100 ORDER BY 1"
+        )
 
     def writes(self, path: str, kilobytes: int, days: float) -> None:
         """Write a file on the disk that is so old."""
@@ -147,6 +178,12 @@ def _batches_are_small(system: BookGen) -> None:
     assert "worker" in system.runs()
 
 
+def _is_repaired(system: BookGen) -> None:
+    assert system.runs() == {"api", "worker", "db"}
+    copies = {path.name.split("-20")[0] for path in (system.home / "copies").glob("*.json")}
+    assert copies == {"emergency", "before-repair"}
+
+
 ONCALL = {"oncall", "incidents"}
 CASES = (
     Case(
@@ -159,6 +196,17 @@ CASES = (
         outcome="kept",
         differs={"jobs", "services"},
         told=ONCALL,
+    ),
+    Case(
+        "bookgen",
+        "database-corruption",
+        "backup-sql-approval",
+        steps=("service", "service", "backup", "backup", "sql", "sql", "exec", "service", "service"),
+        begin=BookGen.is_damaged,
+        held=_is_repaired,
+        outcome="kept",
+        answers={"approval": "approve"},
+        told={"oncall", "dba", "stakeholders"},
     ),
     Case(
         "bookgen",

@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from types import SimpleNamespace
@@ -137,6 +138,10 @@ def _is_good_again(system: HotelAssistant) -> None:
     assert system.version() == "good"
 
 
+async def _guests_are_answered(system: HotelAssistant) -> None:
+    assert "app" in await system.pids()
+
+
 YES = {"approval": "approve", "manual": "done"}
 CASES = (
     Case(
@@ -157,6 +162,15 @@ CASES = (
         steps=("backup", "sql", "sql", "sql"),
         begin=_is_slow,
         held=_rows_are_gone,
+        told={"oncall"},
+    ),
+    Case(
+        "hotel-assistant",
+        "ai-rate-limited",
+        "wait",
+        steps=("wait",),
+        begin=lambda system: system.breaks(quota=time.time() + 5),
+        held=_guests_are_answered,
         told={"oncall"},
     ),
     Case(

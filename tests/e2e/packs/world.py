@@ -43,6 +43,8 @@ QUICK = {
     "windowed": "2800ms",
     "windowed_within": "6s",
     "backup_seen": "200ms",
+    "quota": "500ms",
+    "quota_within": "8s",
 }
 """Times of a pack's vars, where it has them by these names."""
 
@@ -150,7 +152,7 @@ def contacts_of(system: System, people: str) -> dict[str, str]:
 @asynccontextmanager
 async def world(system: System) -> AsyncIterator[World]:
     """Set all up below the system's folder, and take it down again."""
-    shutil.copytree(shipped_rules(), system.home / "rules", ignore=_others(system.pack))
+    shutil.copytree(shipped_rules(), system.home / "rules")
     (system.home / "alerts.yml").write_text(
         quick_alerts((shipped_rules() / system.pack / "alerts.yaml").read_text())
     )
@@ -176,15 +178,6 @@ async def world(system: System) -> AsyncIterator[World]:
         there = World(system, people, daemon, prometheus, server)
         await comes("scrape of all that is to be scraped", lambda: _scraped(there), within=20)
         yield there
-
-
-def _others(pack: str) -> Callable[[str, list[str]], list[str]]:
-    """Leave the other packs out: they have places of their own."""
-
-    def chosen(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if Path(folder) == shipped_rules() and name not in {pack, "site.yaml"}]
-
-    return chosen
 
 
 def _daemon(system: System, people: People, prometheus: Server, alertmanager: Server) -> Daemon:
