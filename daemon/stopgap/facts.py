@@ -265,13 +265,13 @@ def _handed_over(state: Incident, event: Event) -> Incident:
 
 
 def _retried(state: Incident, event: Event) -> Incident:
-    """Let automation go on at a rung, or at an act that nobody could judge, with keys that no act before had."""
+    """Let automation go on at a rung, with keys that no act before had, or at an act that nobody could judge, with its own."""
     number = rung_of(event)
     anew = state.phase in (Phase.OPEN, Phase.WAITING)
     steps = {
         ref: _anew(step)
         if anew and ref.rung == number
-        else _again(step)
+        else _once_more(step)
         if step.status is StepStatus.UNCLEAR
         else step
         for ref, step in state.steps.items()
@@ -290,6 +290,10 @@ def _retried(state: Incident, event: Event) -> Incident:
         undecided=False,
         phase_at=event.at,  # its probes are given their time once more
     )
+
+
+def _once_more(step: StepState) -> StepState:
+    return replace(_again(step), tries=1)  # it may have taken effect: its undo counts
 
 
 def _anew(step: StepState) -> StepState:

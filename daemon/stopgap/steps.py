@@ -137,22 +137,21 @@ class Steps:
         """Observe, and commit intent and undo; None when there is nothing to run."""
         request = self._request(act.state, act.rule)
         opening: tuple[Event, ...] = ()
-        if act.ref.role is Role.REVERT:
-            undo = await self._undo_of(act)
-            if undo is None:
-                why = "its undo is not in the store"
-                await self._append(act.state, self._event(K.REVERT_FAILED, **act.detail, why=why))
-                return None
-        else:
+        before: dict[str, Json] = {}
+        doubtful = _in_doubt(act)
+        undo = await self._undo_of(act) if doubtful or act.ref.role is Role.REVERT else None
+        if undo is None and act.ref.role is Role.REVERT:
+            why = "its undo is not in the store"
+            await self._append(act.state, self._event(K.REVERT_FAILED, **act.detail, why=why))
+            return None
+        if undo is None:
             seen = await self.look(act)
             if isinstance(seen, Event):
                 await self._append(act.state, seen, request=request)
                 return None
-            undo = seen
-            opening = (self.observed(act),)
-        before = {} if act.ref.role is Role.REVERT else {str(act.ref): undo.before}
+            undo, opening, before = seen, (self.observed(act),), {str(act.ref): seen.before}
         intended = await self._append(act.state, *opening, self.intent(act), request=request, undo=before)
-        return Begun(act, undo) if intended else None
+        return Begun(act, undo, doubtful) if intended else None
 
     async def look(self, act: Act) -> Undo | Event:
         """Observe what an act is going to change; returns its failure when that cannot be seen: not observed, not acted."""
@@ -325,6 +324,12 @@ class Steps:
 
     async def _append(self, state: Incident, *events: Event, **more: Any) -> bool:
         return await self._recorder.append(state, *events, **more)
+
+
+def _in_doubt(act: Act) -> bool:
+    """Tell whether an act that a person wants tried again may have taken effect: what it left is not what was before it."""
+    step = act.state.steps.get(act.ref)
+    return step is not None and step.status is StepStatus.PENDING and bool(step.tries)
 
 
 def undone_by_hand(step: PlannedStep, before: Json) -> str:

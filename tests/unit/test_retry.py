@@ -98,6 +98,42 @@ async def test_an_unclear_act_is_done_once_more_under_its_key():
     assert world.switch.calls == {"0/0/do/1": 2}
 
 
+async def in_doubt() -> World:
+    """Return a world whose act took effect, and nobody can tell."""
+    world = await World((rule(ladder=(ONE,), limits=GENEROUS),)).start()
+    world.switch.safe, world.switch.blind = False, True
+    world.switch.after_faults = [OSError("connection lost")]
+    await world.fire()
+    await world.passes(minutes=5)
+    assert (world.incident.stuck, world.switch.values["mode"]) == (True, "mock")
+    world.switch.blind = False
+    return world
+
+
+@virtually
+async def test_what_stood_there_before_an_act_in_doubt_is_put_back_after_a_retry():
+    world = await in_doubt()
+    await world.orders.retry(world.incident.id, "ann", "do it again")
+    await world.settle()
+    assert world.incident.phase is Phase.MITIGATED
+    await world.resolve()
+    await world.passes(minutes=7)
+    assert world.switch.values["mode"] == "normal"
+
+
+@virtually
+async def test_a_retry_that_did_nothing_leaves_the_act_before_it_in_doubt():
+    world = await in_doubt()
+    world.switch.blind, world.switch.faults = True, [PermanentError("not now")]
+    await world.orders.retry(world.incident.id, "ann", "do it again")
+    await world.passes(minutes=5)
+    assert world.incident.stuck
+    world.switch.blind = False
+    await world.orders.revert(world.incident.id, "ann", "enough")
+    await world.settle()
+    assert world.switch.values["mode"] == "normal"
+
+
 @virtually
 async def test_an_unknown_verdict_is_asked_for_once_more():
     world = await World((rule(ladder=(ONE,), limits=GENEROUS),)).start()
