@@ -187,13 +187,17 @@ def _may_stay_unclear(case: Case, ref: Ref) -> bool:
 
 
 def _by_hand(case: Case, ref: Ref, step: StepState) -> Move:
-    """Wait for a person to say that it is done, for as long as the step may take; nobody needs to once its alerts are over."""
-    spec = spec_of(case.rule, ref)
+    """Wait for a person to say that it is done, for as long as the step may take.
+
+    Nobody needs to once its alerts are over, unless it makes effective what was put back.
+    """
+    spec, back = spec_of(case.rule, ref), ref.role is Role.REACTIVATE
     said = {"rung": ref.rung, "role": ref.role, "step": ref.step, "action": spec.action}
-    if not case.state.firing:
+    if not case.state.firing and not back:
         return record(K.STEP_SKIPPED, **said, why="its alerts are over: nobody needs to do it any more")
+    failed = K.REVERT_FAILED if back else K.STEP_FAILED
     why = f"nobody said within {print_duration(spec.timeout)} that it was done"
-    return soon(case, step.at + spec.timeout, record(K.STEP_FAILED, **said, n=step.n, why=why))
+    return soon(case, step.at + spec.timeout, record(failed, **said, n=step.n, why=why))
 
 
 def _failed(case: Case, ref: Ref, step: StepState) -> Move:

@@ -128,6 +128,10 @@ class Ref(NamedTuple):
         return f"{self.rung}/{self.step}/{self.role}"
 
 
+_BY_HAND = {Phase.MITIGATING: (Role.DO, Role.ACTIVATE), Phase.REVERTING: (Role.REACTIVATE,)}
+"""In which phase which steps wait for a person who does them."""
+
+
 class StepStatus(StrEnum):
     """What is known of one act."""
 
@@ -276,10 +280,11 @@ class Incident:
     @property
     def by_hand(self) -> Ref | None:
         """Return the step for which it waits until a person says that it is done."""
-        if self.phase is not Phase.MITIGATING:
-            return None
+        roles = _BY_HAND.get(self.phase, ())
         waits = (
-            ref for ref, step in self.steps.items() if step.by_hand and step.status is StepStatus.STARTED
+            ref
+            for ref, step in self.steps.items()
+            if step.by_hand and step.status is StepStatus.STARTED and ref.role in roles
         )
         return next(waits, None)
 

@@ -15,6 +15,7 @@ from stopgap.probe import Verdict
 from stopgap.rule import RungSpec, StepSpec
 
 KEYS = StepSpec("manual", {"say": "rotate the keys"}, timeout=timedelta(minutes=30))
+RELOAD = StepSpec("manual", {"say": "reload it"}, timeout=timedelta(minutes=30))
 
 
 async def world(*steps: StepSpec, **more) -> World:
@@ -85,6 +86,45 @@ async def test_a_person_may_take_back_what_was_done_before_the_manual_step():
     await made.orders.revert(made.incident.id, "ann", "wrong way")
     await made.settle()
     assert made.switch.log == ["mode=mock", "mode=normal"]
+
+
+async def reloaded(**more) -> World:
+    """Return a world in which a person has made effective what a step set."""
+    made = await world(step(), activate=(RELOAD,), **more)
+    await made.orders.done(made.incident.id, "ann")
+    await made.passes(minutes=1)
+    assert made.incident.phase is Phase.MITIGATED
+    return made
+
+
+@virtually
+async def test_what_a_person_made_effective_a_person_makes_effective_again_once_it_is_back():
+    made = await reloaded()
+    await made.resolve()
+    await made.passes(minutes=8)
+    assert (made.switch.log[-1], str(made.incident.by_hand)) == ("mode=normal", "0/0/reactivate")
+    await made.orders.done(made.incident.id, "ann")
+    await made.settle()
+    assert made.outcome() == ["recovered"]
+
+
+@virtually
+async def test_a_person_who_takes_it_back_may_say_that_it_is_effective_again():
+    made = await reloaded()
+    await made.orders.revert(made.incident.id, "ann", "wrong way")
+    await made.settle()
+    await made.orders.done(made.incident.id, "bob")
+    await made.settle()
+    assert (made.words[-2:], made.incident.by_hand) == (["manual_done", "reverted"], None)
+
+
+@virtually
+async def test_what_nobody_made_effective_again_is_handed_over():
+    made = await reloaded()
+    await made.resolve()
+    await made.passes(minutes=40)
+    assert (made.incident.stuck, made.incident.reason) == (True, "revert_failed")
+    assert "revert_failed" in made.words
 
 
 @virtually
