@@ -23,6 +23,7 @@ Build = Callable[[Context], Catalog]
 """Makes all actions and probes: `app.build_catalog`."""
 
 BY_THEMSELVES = frozenset({"wait", "manual"})  # actions without an outside: they run as they are
+REMEMBERED = 1000  # questions of a probe whose words are kept
 _NOTHING = Fate()
 
 
@@ -70,10 +71,17 @@ class StagedProbe:
         self._real = real
         self._stage = stage
         self.name, self.after, self.params = real.name, real.after, real.params
+        self._said: dict[int, tuple[Params, str]] = {}
 
     def describe(self, params: Params) -> str:
-        """Say in one line what is asked."""
-        return self._real.describe(params)
+        """Say in one line what is asked; it is asked again and again."""
+        known = self._said.get(id(params))
+        if known is not None and known[0] is params:
+            return known[1]
+        if len(self._said) >= REMEMBERED:
+            self._said.clear()
+        self._said[id(params)] = params, self._real.describe(params)
+        return self._said[id(params)][1]
 
     async def ask(self, params: Params, timeout: timedelta) -> Finding:  # noqa: ASYNC109 - the port's signature
         """Answer from the scene."""
@@ -165,8 +173,8 @@ class StagedAction:
         fate = self._fate(params, On.REVERT)
         await self._meet(fate)
         scene = self._stage.scene
-        ours = receipt or self._effect(params, before)
         now = {resource: scene.value(resource) for resource in before}
+        ours = receipt or (None if now == before else self._effect(params, before))  # a refused run has none
         back = [
             resource
             for resource, old in before.items()
