@@ -14,6 +14,7 @@ import aiohttp
 from stopgap.demo.lab import Lab, until
 from stopgap.demo.supervised import LabError, leash
 
+PACK = "agente-hotel"
 _UP_WITHIN = 40.0
 _DOWN_WITHIN = 40.0  # seconds: it drains first
 _PATIENCE = aiohttp.ClientTimeout(total=10)
@@ -47,7 +48,8 @@ class Daemon:
         """Start it, and return when it takes notifications. Raises LabError with the end of its log."""
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         variables = self.data / "vars.yaml"
-        variables.write_text(json.dumps(self.lab.vars), encoding="utf-8")  # JSON is YAML
+        own = {f"{PACK}/{name}": value for name, value in self.lab.vars.items()}  # other packs have the same names
+        variables.write_text(json.dumps(own), encoding="utf-8")  # JSON is YAML
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(*leash(), sys.executable, "-m", "stopgap", "serve"),
