@@ -66,7 +66,7 @@ async def stays_held(stand: Stand, trouble: Trouble, seconds: float = 3) -> None
     (told,) = await stand.incidents(trouble.rule)
     assert told["phase"] == "recovering"
     asked = [line["event"] for line in told["timeline"] if line.get("role") == "recovered"]
-    assert asked == ["probe_unhealthy"]
+    assert "probe_unhealthy" in asked
     assert "revert_started" not in events(told)
     assert trouble.settings.items() <= (await stand.settings()).items()
 

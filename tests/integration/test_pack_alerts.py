@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stopgap.backends import locate
-from stopgap.backends.capability import Flags, Restartable, Scalable
+from stopgap.backends.capability import Blocklist, Flags, Restartable, Scalable, Versioned
 from stopgap.demo.lab import shipped_rules
 from stopgap.demo.monitoring import hasten
 from stopgap.matcher import parse_matcher
@@ -16,8 +16,17 @@ from stopgap.matcher import parse_matcher
 ROOT = Path(__file__).resolve().parents[2]
 PACKS = sorted(path.parent.name for path in shipped_rules().glob("*/alerts.yaml"))
 PACK = shipped_rules() / "agente-hotel"
-FILES = ("pms", "database", "latency", "traffic")
-ALERTS = {"PMSCircuitBreakerOpen", "DatabaseDown", "HighLatency", "RateLimitSpike"}
+FILES = ("pms", "database", "latency", "traffic", "redis", "errors", "security")
+ALERTS = {
+    "PMSCircuitBreakerOpen",
+    "PMSRecoveryCheckDue",
+    "DatabaseDown",
+    "HighLatency",
+    "RateLimitSpike",
+    "RedisDown",
+    "HighErrorRate",
+    "SecurityAlert",
+}
 USED_VAR = re.compile(r"\{\{ vars\.(\w+) \}\}")
 
 
@@ -155,7 +164,7 @@ def test_each_flag_says_what_to_go_back_to_for_every_key_it_sets():
     flags = [
         step["flag"] for rule in rules() for rung in rule["ladder"] for step in rung["do"] if "flag" in step
     ]
-    assert len(flags) == 3
+    assert len(flags) == 6
     assert all(flag["set"].keys() == flag["back_to"].keys() for flag in flags)
 
 
@@ -167,6 +176,11 @@ def test_each_flag_says_what_to_go_back_to_for_every_key_it_sets():
         ("config", Flags),
         ("fleet", Scalable),
         ("memory_at", Scalable),
+        ("redis", Restartable),
+        ("redis_memory_at", Scalable),
+        ("release", Versioned),
+        ("blocklist", Blocklist),
+        ("blocklist", Restartable),
     ],
 )
 def test_the_default_places_can_do_what_the_rules_ask_of_them(var, capability):
