@@ -98,6 +98,12 @@ def test_a_filter_takes_tests_by_name_or_file(shop):
     assert test_(shop, "--filter", "never").output.splitlines()[-1] == "1 tests in 1 file, 1 failed"
 
 
+def test_a_filter_that_leaves_no_test_is_no_success(shop):
+    done = test_(shop, "--filter", "misspelt")
+    assert (done.exit_code, done.exception.__class__) == (2, SystemExit)
+    assert "none of 1 tests has `misspelt` in its name or file" in done.output
+
+
 def test_json_says_the_same(shop):
     (shop / "bad.test.yaml").write_text(BAD)
     done = test_(shop, "--json")
@@ -131,3 +137,18 @@ def test_junit_is_written_for_build_servers(shop, tmp_path):
     assert "expected waiting, got mitigated" in bad.find("failure").get("message")
     assert "what had happened" in bad.find("failure").text
     assert good.find("failure") is None
+
+
+def test_a_junit_file_that_cannot_be_written_hides_no_result(shop, tmp_path):
+    (shop / "bad.test.yaml").write_text(BAD)
+    done = test_(shop, "--junit", tmp_path / "missing" / "junit.xml")
+    assert (done.exit_code, done.exception.__class__) == (2, SystemExit)
+    assert "2 tests in 2 files, 1 failed" in done.output
+    assert "the JUnit XML cannot be written" in done.output
+
+
+def test_junit_can_be_read_whatever_a_file_is_called(shop, tmp_path):
+    (shop / "good.test.yaml").rename(shop / "go\x1bod.test.yaml")
+    file = tmp_path / "junit.xml"
+    assert test_(shop, "--junit", file).exit_code == 0
+    assert ET.parse(file).getroot().find("testsuite").get("name").endswith("good.test.yaml")

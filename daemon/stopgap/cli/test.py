@@ -47,12 +47,12 @@ def play(
     stage = Stage(build_catalog)
     packs = Packs(stage.catalog, _given(chosen, form))
     wanted = [one for one in scripts if only in one.keys.name or only in str(one.path)]
+    if not wanted:
+        fail(f"none of {len(scripts)} tests has `{clean(only)}` in its name or file", WRONG_USAGE)
     results, coverage = _run(wanted, packs, stage, form)
-    if junit is not None:
-        from stopgap.suite.junit import junit as written
-
-        junit.write_bytes(written(results))
     _show(results, coverage, as_json=as_json, whole=not only)
+    if junit is not None:
+        _write(junit, results)
     if not all(result.passed for result in results):
         raise typer.Exit(REFUSED)
 
@@ -95,6 +95,16 @@ def _run(
     if played.problems:
         _refuse(played.problems, form)
     return played.results, played.coverage
+
+
+def _write(file: Path, results: "tuple[Result, ...]") -> None:
+    """Write the JUnit XML; ends with 2 when it cannot be written."""
+    from stopgap.suite.junit import junit
+
+    try:
+        file.write_bytes(junit(results))
+    except OSError as error:
+        fail(f"the JUnit XML cannot be written: {clean(error)}", WRONG_USAGE)
 
 
 def _show(results: "tuple[Result, ...]", coverage: "Coverage", *, as_json: bool, whole: bool) -> None:

@@ -12,7 +12,7 @@ def junit(results: Sequence[Result]) -> bytes:
     root = Element("testsuites", _sums(results))
     for path in dict.fromkeys(result.path for result in results):
         ours = [result for result in results if result.path == path]
-        suite = SubElement(root, "testsuite", {"name": str(path), **_sums(ours)})
+        suite = SubElement(root, "testsuite", {"name": _xml(str(path)), **_sums(ours)})
         for result in ours:
             _case(suite, result)
     written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
@@ -31,8 +31,8 @@ def _case(suite: Element, result: Result) -> None:
         "testcase",
         {
             "name": _xml(result.name),
-            "classname": result.path.parent.name,
-            "file": str(result.path),
+            "classname": _xml(result.path.parent.name),
+            "file": _xml(str(result.path)),
             "line": str(result.line),
             "time": f"{result.seconds:.3f}",
         },
