@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -158,6 +159,7 @@ class Template:
     parts: tuple[_Part, ...]
 
     @classmethod
+    @lru_cache(4096)  # the same few stand in many rules, and in each version of one
     def parse(cls, source: str) -> "Template":
         """Read a template. Raises TemplateError."""
         return cls(source, tuple(_parse(source)))
