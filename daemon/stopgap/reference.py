@@ -129,7 +129,7 @@ def _page(all_: tuple[Entry, ...]) -> Iterator[str]:
 
 
 def _anchor(entry: Entry) -> str:
-    return f"{entry.kind}-{entry.name}"
+    return f"{entry.kind}-{entry.name}".replace("+", "")  # as GitHub names a heading
 
 
 def _section(entry: Entry) -> Iterator[str]:

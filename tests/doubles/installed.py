@@ -36,7 +36,7 @@ class Doubles:
     def __init__(self, folder: Path, monkeypatch: Any) -> None:
         self.folder = folder
         folder.mkdir()
-        for name in ("flyctl", "systemctl", "docker"):
+        for name in ("flyctl", "systemctl", "docker", "ssh"):
             (folder / name).symlink_to(DOUBLES / name)
         app = {
             "secrets": {"PMS_TYPE": "qloapps"},
@@ -63,6 +63,7 @@ class Doubles:
             "docker",
             {"folder": "/srv/bookgen", "files": ["/srv/bookgen/compose.yml"], "containers": containers},
         )
+        self.change("ssh", {"hosts": ["ops@app.example.com:22", "[2001:db8::7]:2222"], "trouble": ""})
         monkeypatch.setenv("PATH", str(folder), prepend=":")
         monkeypatch.setenv("FLY_API_TOKEN", "fly-token")
 

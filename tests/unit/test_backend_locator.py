@@ -24,6 +24,8 @@ def test_each_example_is_a_locator_of_its_backend(backend):
         ("systemd://hotel", Services, "systemd:hotel.service"),
         ("systemd://getty@tty1.service", Services, "systemd:getty@tty1.service"),
         ("compose://bookgen/api", Scalable, "compose:bookgen/api"),
+        ("docker://bookgen_api.1", Services, "docker:bookgen_api.1"),
+        ("ssh+systemd://ops@app:2222/hotel", Services, "ssh+systemd:app:2222/hotel.service"),
     ],
 )
 def test_a_place_has_one_name(locator, capability, name):

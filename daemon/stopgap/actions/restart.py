@@ -31,8 +31,8 @@ class RestartParams(Params):
         str,
         AfterValidator(_restarts),
         Field(
-            description="What: systemd://unit, supervisor://socket#program, compose://project/service, fly://app, "
-            "nginx:///file (a graceful reload)."
+            description="What: systemd://unit, ssh+systemd://user@host/unit, supervisor://socket#program, docker://container, "
+            "compose://project/service, fly://app, nginx:///file (a graceful reload)."
         ),
     ]
 
@@ -41,7 +41,7 @@ class Restart(Transient[RestartParams], Action[RestartParams]):
     """Restart a service, a program or an app; what is stopped is started.
 
     ```yaml
-    restart: {at: systemd://oracle-chat.service}   # also supervisor:///run/supervisor.sock#app, compose://project/api, fly://app
+    restart: {at: systemd://oracle-chat.service}   # also supervisor:///run/s.sock#app, docker://api, compose://project/api, fly://app
     ```
     """
 

@@ -36,7 +36,10 @@ class ServiceParams(Params):
     at: Annotated[
         str,
         AfterValidator(_starts_and_stops),
-        Field(description="Which: systemd://unit, supervisor://socket#program, compose://project/service."),
+        Field(
+            description="Which: systemd://unit, ssh+systemd://user@host/unit, supervisor://socket#program, docker://container, "
+            "compose://project/service."
+        ),
     ]
     state: Annotated[State, Field(description="What it shall be.")]
 

@@ -11,6 +11,7 @@ from stopgap.action import Text, reveal
 from stopgap.backends.capability import Place
 from stopgap.backends.cloudflare import Cloudflare
 from stopgap.backends.compose import Compose
+from stopgap.backends.docker import Docker
 from stopgap.backends.dsn import Login, split_secret
 from stopgap.backends.env import Env
 from stopgap.backends.fly import Fly
@@ -22,6 +23,7 @@ from stopgap.backends.nginx import Nginx
 from stopgap.backends.postgres import Postgres
 from stopgap.backends.redis import Redis
 from stopgap.backends.sqlite import Sqlite
+from stopgap.backends.ssh import SshSystemd
 from stopgap.backends.supervisor import Supervisor
 from stopgap.backends.systemd import Systemd
 from stopgap.backends.yaml import YamlFile
@@ -33,7 +35,9 @@ BACKENDS: tuple[type[Place], ...] = (
     Fly,
     Supervisor,
     Systemd,
+    SshSystemd,
     Compose,
+    Docker,
     Git,
     Sqlite,
     Postgres,

@@ -6,7 +6,10 @@ from functools import lru_cache
 
 _LOCATOR = re.compile(r"([a-z][a-z0-9+.-]*):(?://([^/#]*))?(/[^#]*)?(?:#(.*))?")
 _LONGEST = 1024
-_WITH_A_NAME = ("postgres", "postgresql", "mysql", "mariadb", "redis", "rediss")  # schemes that take user@
+_WITH_A_NAME = (  # schemes that take user@
+    *("postgres", "postgresql", "mysql", "mariadb", "redis", "rediss"),
+    "ssh+systemd",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,13 @@ _SYSTEMCTL = Command(
 )
 
 
+def unit_of(text: str) -> str:
+    """Return the whole name of a unit, with its type. Raises ValueError for what is none."""
+    if not _UNIT.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a systemd unit")
+    return text if text.endswith(_TYPES) else f"{text}.service"
+
+
 class Systemd(Services):
     """`systemd://unit`; without a type it is a service."""
 
@@ -23,10 +30,7 @@ class Systemd(Services):
 
     def __init__(self, locator: Locator) -> None:
         locator.only("authority")
-        if not _UNIT.fullmatch(locator.authority):
-            raise ValueError(f"{locator.authority!r} is not the name of a systemd unit")
-        typed = locator.authority.endswith(_TYPES)
-        self._unit = locator.authority if typed else f"{locator.authority}.service"
+        self._systemctl, self._unit = _SYSTEMCTL, unit_of(locator.authority)
 
     @property
     def name(self) -> str:
@@ -36,7 +40,7 @@ class Systemd(Services):
     async def observe(self, within: timedelta) -> Running:
         """Ask for the state and for the invocation, which is another one after each start (systemd.exec(5), INVOCATION_ID)."""
         wanted = "LoadState,ActiveState,InvocationID,ActiveEnterTimestampMonotonic"
-        text = await _SYSTEMCTL.ask("show", f"--property={wanted}", "--", self._unit, within=within)
+        text = await self._systemctl.ask("show", f"--property={wanted}", "--", self._unit, within=within)
         shown = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         if shown.get("LoadState") != "loaded":
             raise PermanentError(
@@ -48,12 +52,12 @@ class Systemd(Services):
 
     async def restart(self, within: timedelta) -> None:
         """Restart the unit; systemctl answers when the job is over."""
-        await _SYSTEMCTL.tell("restart", "--", self._unit, within=within)
+        await self._systemctl.tell("restart", "--", self._unit, within=within)
 
     async def start(self, within: timedelta) -> None:
         """Start the unit."""
-        await _SYSTEMCTL.tell("start", "--", self._unit, within=within)
+        await self._systemctl.tell("start", "--", self._unit, within=within)
 
     async def stop(self, within: timedelta) -> None:
         """Stop the unit."""
-        await _SYSTEMCTL.tell("stop", "--", self._unit, within=within)
+        await self._systemctl.tell("stop", "--", self._unit, within=within)
