@@ -4,6 +4,6 @@
 """
 
 from stopgap.config.build import build_rule
-from stopgap.config.load import Loaded, load, read_vars
+from stopgap.config.load import Loaded, Read, load, read_vars
 
-__all__ = ["Loaded", "build_rule", "load", "read_vars"]
+__all__ = ["Loaded", "Read", "build_rule", "load", "read_vars"]

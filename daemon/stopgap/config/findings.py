@@ -29,6 +29,11 @@ class Findings:
         problem = Problem(mark.file, mark.line, mark.column, mark.key, code, text, hint, warning=True)
         self._found[problem] = None
 
+    def take(self, others: "Findings") -> None:
+        """Take all that others found."""
+        self._found |= others._found  # noqa: SLF001 - its own kind
+        self.allows += others.allows
+
     @property
     def errors(self) -> tuple[Problem, ...]:
         """Everything that must be changed."""

@@ -40,6 +40,9 @@ from stopgap.template import RefKind, compile_tree
 
 M = TypeVar("M", bound=BaseModel)
 
+Read = Callable[[Path, Findings], Node | None]
+"""Reads one file; whatever is wrong with it goes to the findings."""
+
 MOST_RULES = 20_000
 DEFAULT = "default"  # the contact who hears what nobody else does
 
@@ -70,13 +73,14 @@ def load(
     *,
     vars: Mapping[str, str] | None = None,  # noqa: A002 - the word of the rules
     environ: Mapping[str, str],
+    read: Read = source.read_file,
 ) -> Loaded:
     """Load a directory of packs, one pack, or one file. Raises ConfigError with all problems.
 
-    `vars`, by name or by `pack/name`, outrank those of the files.
+    `vars`, by name or by `pack/name`, outrank those of the files; `read` gives the files, for who loads the same ones often.
     """
     findings = Findings()
-    loader = _Loader(catalog, vars or {}, environ, findings)
+    loader = _Loader(catalog, vars or {}, environ, findings, read)
     loader.site(source.site_of(directory))
     for folder in source.folders_of(directory, findings):
         loader.pack(folder)
@@ -182,8 +186,14 @@ class _Loader:
     """Collects the rules of all packs."""
 
     def __init__(
-        self, catalog: Catalog, given: Mapping[str, str], environ: Mapping[str, str], findings: Findings
+        self,
+        catalog: Catalog,
+        given: Mapping[str, str],
+        environ: Mapping[str, str],
+        findings: Findings,
+        read: Read,
     ) -> None:
+        self._read = read
         self._catalog = catalog
         self._given = given
         self._environ = environ
@@ -203,7 +213,7 @@ class _Loader:
 
     def site(self, path: Path | None) -> None:
         """Take what all packs share."""
-        node = source.read_file(path, self._findings) if path is not None else None
+        node = self._read(path, self._findings) if path is not None else None
         if node is None:
             return
         checked = self._check(node, SiteKeys)
@@ -222,7 +232,7 @@ class _Loader:
         pack = self._pack(folder)
         alerts = self._alerts[pack.name] = Alerts()
         for file in sorted(folder.files, key=source.is_of_prometheus, reverse=True):
-            node = source.read_file(file, self._findings)
+            node = self._read(file, self._findings)
             if node is not None:
                 alerts.add(alerts_in(node))
                 for rule in self._rules_of(node):
@@ -267,7 +277,7 @@ class _Loader:
             return None
 
     def _pack(self, folder: source.Folder) -> _Pack:
-        node = source.read_file(folder.pack, self._findings) if folder.pack is not None else None
+        node = self._read(folder.pack, self._findings) if folder.pack is not None else None
         empty = Mark(str(folder.place))
         keys = dict(node.table or {}) if node is not None else {}
         keys.setdefault("name", text(empty, folder.name))

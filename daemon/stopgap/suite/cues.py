@@ -66,6 +66,8 @@ def _told(
             continue
         if before is None or keys.labels or keys.each:
             known[name] = keys
+        elif keys.annotations:  # the same alert, told in other words
+            known[name] = before.model_copy(update={"annotations": keys.annotations})
         told = _alerts(known[name], script, rulebook, at)
         yield at, _tells(told, firing=True)
         over = next((one.at for one in alerts[i + 1 :] if one.resolve == name), end - start)

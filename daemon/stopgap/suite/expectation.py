@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stopgap.audience import DEFAULT, clock_words
 from stopgap.incident import EventKind as K, Incident
+from stopgap.rule import Rule
 from stopgap.simulate.scene import about
 from stopgap.suite.form import ExpectKeys
 from stopgap.suite.seen import Seen
@@ -41,6 +43,7 @@ def _misses(expected: ExpectKeys, seen: Seen, values: Callable[[str], Any]) -> I
     yield from _standing(expected, state)
     yield from _course(expected, state, seen)
     yield from _hearing(expected, seen.heard(state.id))
+    yield from _in_vain(expected, seen.rules.values())
 
 
 def _asks_for_one(expected: ExpectKeys) -> bool:
@@ -104,6 +107,18 @@ def _hearing(expected: ExpectKeys, heard: Mapping[str, Sequence[str]]) -> Iterat
         got = [word for word in heard.get(contact, []) if ANYTHING in unwanted or word in unwanted]
         if got:
             yield Miss(f"not_told.{contact}", f"none of {_list(unwanted)}", _list(got))
+
+
+def _in_vain(expected: ExpectKeys, rules: Iterable[Rule]) -> Iterator[Miss]:
+    """Find what nobody could ever be told: a misspelt word would prove nothing."""
+    entries = [entry for rule in rules for entry in rule.escalate]
+    contacts = {DEFAULT, *(contact for entry in entries for contact in entry.notify)}
+    words = {ANYTHING, *map(str, K), *(clock_words(entry) for entry in entries if entry.after or entry.every)}
+    for contact, unwanted in expected.not_told.items():
+        if contact not in contacts:
+            yield Miss(f"not_told.{contact}", "", f"no rule tells {contact} of anything")
+        if unknown := [word for word in unwanted if word not in words]:
+            yield Miss(f"not_told.{contact}", "", f"no event, and no clock of a rule: {_list(unknown)}")
 
 
 def _in_order(wanted: Sequence[str], found: Sequence[str], fits: Callable[[str, str], Any]) -> bool:

@@ -1,6 +1,6 @@
 """Form: what a file of tests may say: alerts, the world, people, and what is expected, each at an instant from the beginning on."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -52,7 +52,7 @@ def _one_of(word: str, words: Any, what: str) -> str:
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("say which time that is: 2026-01-05T09:00:00Z")
-    return at
+    return at.astimezone(UTC)
 
 
 def _numbers(value: Any) -> Any:
@@ -71,6 +71,7 @@ Why = Annotated[
     AfterValidator(lambda word: _one_of(word, Reason, "reason")),
     WithJsonSchema({"enum": [*map(str, Reason)]}),
 ]
+_NOTHING: tuple[Any, ...] = (None, (), {})
 Labels = dict[str, str]
 Many = Annotated[int, Field(ge=0, le=100_000)]
 Listed = Annotated[tuple[Event, ...], BeforeValidator(listed)]
@@ -253,6 +254,13 @@ class ExpectKeys(_Which):
         default_factory=dict
     )
     incidents: Annotated[Many | None, Field(description="How many incidents there were so far.")] = None
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> Self:
+        said = self.model_fields_set - {"at"}
+        if not any(name == "held" or getattr(self, name) not in _NOTHING for name in said):
+            raise ValueError("nothing is expected here, so that this could never fail: say what must be so")
+        return self
 
 
 class TestKeys(Keys):

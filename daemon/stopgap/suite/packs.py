@@ -8,8 +8,8 @@ from stopgap.catalog import Catalog
 from stopgap.config import Loaded, load
 from stopgap.config.codes import Odd, Wrong
 from stopgap.config.findings import Findings
-from stopgap.config.node import Mark
-from stopgap.config.source import PACK
+from stopgap.config.node import Mark, Node
+from stopgap.config.source import PACK, read_file
 from stopgap.errors import ConfigError, Problem
 from stopgap.suite.running import Cast
 from stopgap.suite.script import Script
@@ -83,6 +83,7 @@ class Packs:
         self._catalog = catalog
         self._given = given
         self._loaded: dict[tuple[Any, ...], Loaded] = {}
+        self._files: dict[Path, tuple[Node | None, Findings]] = {}
 
     def cast(self, script: Script, more: Mapping[str, str]) -> Cast:
         """Return the rules of a test's pack, under its vars and then these. Raises ConfigError."""
@@ -105,8 +106,17 @@ class Packs:
         key = (place, *sorted(given.items()), None, *sorted(secrets.items()))
         if key not in self._loaded:
             environ = _Placeholders({f"{_SECRET}{name.upper()}": value for name, value in secrets.items()})
-            self._loaded[key] = load(place, self._catalog, vars=given, environ=environ)
+            self._loaded[key] = load(place, self._catalog, vars=given, environ=environ, read=self._read)
         return self._loaded[key]
+
+    def _read(self, path: Path, findings: Findings) -> Node | None:
+        """Read a file once, whatever the vars."""
+        if path not in self._files:
+            own = Findings()
+            self._files[path] = read_file(path, own), own
+        node, found = self._files[path]
+        findings.take(found)
+        return node
 
 
 def _cast(loaded: Loaded) -> Cast:
