@@ -1,5 +1,6 @@
 """Originals of each kind for the tests of `backup` and `restore`: how they are made, read behind our back, and meddled with."""
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from stopgap.actions import Backup, Restore
 
 BACKUP = Moment("INC-1/0/0/do/1", timedelta(seconds=30), "hotel/before", "api", "INC-1")
 RESTORE = Moment("INC-2/1/0/do/1", timedelta(seconds=30), "hotel/corrupt", "api", "INC-2")
+BACK = dataclasses.replace(RESTORE, key="INC-2/1/0/revert/1")  # as the engine asks for it
 
 
 @dataclass

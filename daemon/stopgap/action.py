@@ -107,6 +107,17 @@ class Moment:
     labels: Mapping[str, str] = field(default_factory=dict)
     hurry: "Hurry | None" = None
 
+    @property
+    def origin(self) -> str:
+        """Return what the keys of a step, of its repetitions and of its revert have in common: by it both find the same thing."""
+        parts = self.key.rsplit("/", 2)
+        return parts[0] + ("/activate" if parts[1:2] in (["activate"], ["reactivate"]) else "")
+
+    @property
+    def takes_back(self) -> bool:
+        """Tell whether it is the moment of a revert."""
+        return self.key.rsplit("/", 2)[1:2] == ["revert"]
+
 
 class Hurry(Protocol):
     """Set once all alerts of the incident are over: a waiting step ends early."""

@@ -1,6 +1,7 @@
 """Clean-ups take what was meant and nothing else: no link is followed, no bound passed, nobody's other file lost."""
 
 import asyncio
+import dataclasses
 import gzip
 import json
 import os
@@ -23,6 +24,7 @@ from stopgap.errors import PermanentError
 from stopgap.sweep import deeds, folder as folders
 
 NOW = Moment(key="INC-1/0/0/do/1", timeout=timedelta(seconds=20), rule="bookgen/disk", target="disk")
+BACK = dataclasses.replace(NOW, key="INC-1/0/0/revert/1")  # as the engine asks for it
 DAY = 86400
 FILES = Files(None)
 
@@ -327,13 +329,13 @@ async def test_what_is_moved_away_comes_back(logs, archive):
     assert names(archive / before["folder"]) == ["a", "deep/c", "deep/er/b"]
     now = await FILES.observe(given, NOW)
     assert FILES.settled(given, before, now) is Settled.UNCLEAR
-    assert FILES.settled_revert(given, before, now) is Settled.NOT_DONE
+    assert FILES.settled_revert(given, before, await FILES.observe(given, BACK)) is Settled.NOT_DONE
     assert str(archive) in FILES.undo_by_hand(given, before)
-    answer = await FILES.revert(given, before, None, NOW)
+    answer = await FILES.revert(given, before, None, BACK)
     assert answer.result is Restored.REVERTED
     assert {name: (logs / name).stat().st_mtime_ns for name in names(logs)} == old
     assert list(archive.iterdir()) == []
-    assert (await FILES.revert(given, before, receipt, NOW)).result is Restored.NOTHING
+    assert (await FILES.revert(given, before, receipt, BACK)).result is Restored.NOTHING
 
 
 async def test_moving_never_replaces_a_file_there_or_back(logs, archive):
@@ -343,7 +345,7 @@ async def test_moving_never_replaces_a_file_there_or_back(logs, archive):
     before = stored(await FILES.observe(given, NOW))
     await FILES.run(given, before, NOW)
     (logs / "a").write_text("a new log")
-    answer = await FILES.revert(given, before, None, NOW)
+    answer = await FILES.revert(given, before, None, BACK)
     assert answer.result is Restored.DRIFTED
     assert answer.partly
     assert "a: file exists" in answer.detail
@@ -359,7 +361,7 @@ async def test_moving_goes_to_another_disk_and_back(logs, tmp_path):
         await FILES.run(given, before, NOW)
         assert names(logs) == []
         assert (other / before["folder"] / "sub" / "a").stat().st_size == 100_000
-        await FILES.revert(given, before, None, NOW)
+        await FILES.revert(given, before, None, BACK)
         assert names(logs) == ["sub/a"]
 
 

@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from tests.copying import BACKUP, RESTORE, copied, damaged, names, of, restoring as params, sqlite, stored
+from tests.copying import (
+    BACK,
+    BACKUP,
+    RESTORE,
+    copied,
+    damaged,
+    names,
+    of,
+    restoring as params,
+    sqlite,
+    stored,
+)
 from tests.disks import fill, small_disk
 
 from stopgap.action import Danger, Restored, Settled
@@ -46,11 +57,11 @@ async def test_the_good_state_comes_back_and_taking_back_restores_the_other(thin
     receipt = stored(await ACTION.run(given, before, RESTORE))
     assert thing.read() == good
     thing.write("carl")
-    answer = await ACTION.revert(given, before, receipt, RESTORE)
+    answer = await ACTION.revert(given, before, receipt, BACK)
     assert answer.result is Restored.REVERTED
     assert answer.detail
     assert thing.read() == bad
-    again = await ACTION.revert(given, before, receipt, RESTORE)
+    again = await ACTION.revert(given, before, receipt, BACK)
     assert again.result is Restored.NOTHING
     assert thing.read() == bad
 
@@ -60,7 +71,7 @@ async def test_taking_back_without_a_receipt_restores_too(thing, shelf):
     given = params(thing, shelf)
     before = stored(await ACTION.observe(given, RESTORE))
     await ACTION.run(given, before, RESTORE)
-    await ACTION.revert(given, before, None, RESTORE)
+    await ACTION.revert(given, before, None, BACK)
     assert thing.read() == bad
 
 
@@ -85,9 +96,9 @@ async def test_an_unknown_outcome_is_settled_by_observing(thing, shelf):
     receipt = await ACTION.run(given, before, RESTORE)
     now = stored(await ACTION.observe(given, RESTORE))
     assert ACTION.settled(given, before, now) is Settled.DONE
-    assert ACTION.settled_revert(given, before, now) is Settled.NOT_DONE
-    await ACTION.revert(given, before, receipt, RESTORE)
-    assert ACTION.settled_revert(given, before, await ACTION.observe(given, RESTORE)) is Settled.DONE
+    assert ACTION.settled_revert(given, before, stored(await ACTION.observe(given, BACK))) is Settled.NOT_DONE
+    await ACTION.revert(given, before, receipt, BACK)
+    assert ACTION.settled_revert(given, before, await ACTION.observe(given, BACK)) is Settled.DONE
 
 
 async def test_what_somebody_else_put_in_place_is_left_alone(thing, shelf):
@@ -97,7 +108,7 @@ async def test_what_somebody_else_put_in_place_is_left_alone(thing, shelf):
     receipt = stored(await ACTION.run(given, before, RESTORE))
     thing.replace()
     theirs = thing.read()
-    assert (await ACTION.revert(given, before, receipt, RESTORE)).result is Restored.DRIFTED
+    assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.DRIFTED
     assert thing.read() == theirs
 
 
@@ -121,7 +132,7 @@ async def test_what_is_gone_comes_back_and_goes_again(thing, shelf):
     assert thing.read() == good
     assert ACTION.settled(given, before, await ACTION.observe(given, RESTORE)) is Settled.DONE
     assert "there was nothing before" in ACTION.undo_by_hand(given, before)
-    assert (await ACTION.revert(given, before, receipt, RESTORE)).result is Restored.REVERTED
+    assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.REVERTED
     assert not thing.read()
 
 
@@ -137,7 +148,7 @@ async def test_a_cancelled_restore_is_whole_or_not_there(thing, shelf):
         now = stored(await ACTION.observe(given, RESTORE))
         assert thing.read() == (good if ACTION.settled(given, before, now) is Settled.DONE else bad)
         assert left_over(thing) == []
-        await ACTION.revert(given, before, None, RESTORE)
+        await ACTION.revert(given, before, None, BACK)
         given = params(thing, shelf)
 
 
@@ -343,7 +354,7 @@ async def test_the_log_of_the_old_database_never_meets_the_new_one(tmp_path, she
     receipt = await ACTION.run(given, before, RESTORE)
     assert thing.read() == good
     assert Path(f"{receipt['old']}-wal").exists()
-    await ACTION.revert(given, before, receipt, RESTORE)
+    await ACTION.revert(given, before, receipt, BACK)
     assert "in the log" in thing.read()
 
 
@@ -364,9 +375,9 @@ async def test_an_exchange_of_files_that_died_halfway_is_put_right(end, tmp_path
     if end == "run again":
         receipt = await ACTION.run(given, before, RESTORE)
         assert thing.read() == good
-        await ACTION.revert(given, before, receipt, RESTORE)
+        await ACTION.revert(given, before, receipt, BACK)
     else:
-        assert (await ACTION.revert(given, before, None, RESTORE)).result is Restored.NOTHING
+        assert (await ACTION.revert(given, before, None, BACK)).result is Restored.NOTHING
         assert not half.staged.exists()
     assert "in the log" in thing.read()
 
@@ -382,9 +393,9 @@ async def test_an_exchange_of_folders_that_died_between_its_renames_is_put_right
     assert ACTION.settled(given, before, await ACTION.observe(given, RESTORE)) is Settled.NOT_DONE
     await ACTION.run(given, before, RESTORE)
     assert thing.read() == good
-    await ACTION.revert(given, before, None, RESTORE)
+    await ACTION.revert(given, before, None, BACK)
     path.rename(half.aside)
-    assert (await ACTION.revert(given, before, None, RESTORE)).result is Restored.NOTHING
+    assert (await ACTION.revert(given, before, None, BACK)).result is Restored.NOTHING
     assert thing.read() == bad
 
 

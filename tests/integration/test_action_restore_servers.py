@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from tests.copying import RESTORE, copied, damaged, of, restoring as params, stored
+from tests.copying import BACK, RESTORE, copied, damaged, of, restoring as params, stored
 from tests.servers import PASSWORD
 
 from stopgap.action import Restored, Settled
@@ -59,15 +59,15 @@ async def test_the_good_state_comes_back_once_and_taking_back_restores_the_other
     assert thing.read() == good
     now = stored(await ACTION.observe(given, RESTORE))
     assert ACTION.settled(given, before, now) is Settled.DONE
-    assert ACTION.settled_revert(given, before, now) is Settled.NOT_DONE
+    assert ACTION.settled_revert(given, before, stored(await ACTION.observe(given, BACK))) is Settled.NOT_DONE
     thing.write("carl")
     once = thing.read()
     assert stored(await ACTION.run(given, before, RESTORE)) == receipt
     assert thing.read() == once
-    assert (await ACTION.revert(given, before, None, RESTORE)).result is Restored.REVERTED
+    assert (await ACTION.revert(given, before, None, BACK)).result is Restored.REVERTED
     assert thing.read() == bad
-    assert ACTION.settled_revert(given, before, await ACTION.observe(given, RESTORE)) is Settled.DONE
-    assert (await ACTION.revert(given, before, receipt, RESTORE)).result is Restored.NOTHING
+    assert ACTION.settled_revert(given, before, await ACTION.observe(given, BACK)) is Settled.DONE
+    assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.NOTHING
     assert left_over(thing, request) == []
 
 
@@ -78,7 +78,7 @@ async def test_what_somebody_else_put_in_place_is_left_alone(thing, shelf):
     receipt = stored(await ACTION.run(given, before, RESTORE))
     thing.replace()
     theirs = thing.read()
-    assert (await ACTION.revert(given, before, receipt, RESTORE)).result is Restored.DRIFTED
+    assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.DRIFTED
     assert thing.read() == theirs
 
 
@@ -101,7 +101,7 @@ async def test_what_is_gone_comes_back_and_goes_again(thing, shelf):
     receipt = stored(await ACTION.run(given, before, RESTORE))
     assert thing.read() == good
     assert ACTION.settled(given, before, await ACTION.observe(given, RESTORE)) is Settled.DONE
-    assert (await ACTION.revert(given, before, receipt, RESTORE)).result is Restored.REVERTED
+    assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.REVERTED
     assert thing.read() is None
 
 
@@ -286,3 +286,49 @@ async def test_foreign_keys_of_mysql_point_to_the_tables_that_came_back(request,
         query = "SELECT unique_constraint_schema FROM information_schema.referential_constraints WHERE constraint_schema = %s"
         cursor.execute(query, (thing.name,))
         assert cursor.fetchall() == ((thing.name,),)
+
+
+async def test_what_a_person_lets_be_done_again_is_taken_back_again(thing, shelf):
+    good, bad = await damaged(thing, shelf)
+    given = params(thing, shelf)
+    for n in (1, 2, 3):
+        moment = dataclasses.replace(RESTORE, key=f"INC-2/1/0/do/{n}")
+        before = stored(await ACTION.observe(given, moment))
+        receipt = await ACTION.run(given, before, moment)
+        assert thing.read() == good
+        assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.REVERTED
+        assert thing.read() == bad
+
+
+async def test_tables_that_nobody_could_rename_count_as_not_exchanged(request, tmp_path, shelf, monkeypatch):
+    thing = of("mysql", request, tmp_path)
+    _, bad = await damaged(thing, shelf)
+    given = params(thing, shelf)
+    before = stored(await ACTION.observe(given, RESTORE))
+    monkeypatch.setattr("stopgap.copies.mysql._LOCK_SECONDS", 1)
+    with request.getfixturevalue("mariadb").connect(thing.name) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES guest READ")
+        with pytest.raises(PermanentError, match="timeout"):
+            await ACTION.run(given, before, RESTORE)
+    now = stored(await ACTION.observe(given, RESTORE))
+    assert ACTION.settled(given, before, now) is Settled.NOT_DONE
+    assert (await ACTION.revert(given, before, None, BACK)).result is Restored.NOTHING
+    assert thing.read() == bad
+    await ACTION.run(given, before, RESTORE)
+    assert thing.read() != bad
+
+
+async def test_a_database_that_was_empty_is_empty_again(request, tmp_path, shelf):
+    thing = of("mysql", request, tmp_path)
+    good, _ = await damaged(thing, shelf)
+    thing.drop()
+    with request.getfixturevalue("mariadb").connect() as root, root.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {thing.name}")
+    given = params(thing, shelf)
+    before = stored(await ACTION.observe(given, RESTORE))
+    receipt = await ACTION.run(given, before, RESTORE)
+    assert thing.read() == good
+    assert ACTION.settled(given, before, await ACTION.observe(given, RESTORE)) is Settled.DONE
+    assert (await ACTION.revert(given, before, receipt, BACK)).result is Restored.REVERTED
+    with request.getfixturevalue("mariadb").connect(thing.name) as root, root.cursor() as cursor:
+        assert cursor.execute("SHOW TABLES") == 0

@@ -225,3 +225,19 @@ async def test_a_message_goes_to_the_contact_of_the_rules_pack():
 )
 def test_retry_after_is_seconds_or_a_date_and_bounded(text, seconds):
     assert retry_after(text) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("key", "origin", "takes_back"),
+    [
+        ("INC-1/0/2/do/1", "INC-1/0/2", False),
+        ("INC-1/0/2/do/3", "INC-1/0/2", False),
+        ("INC-1/0/2/revert/1", "INC-1/0/2", True),
+        ("INC-1/0/2/activate/1", "INC-1/0/2/activate", False),
+        ("INC-1/0/2/reactivate/2", "INC-1/0/2/activate", False),
+        ("check", "check", False),
+    ],
+)
+def test_a_step_and_its_revert_have_one_origin(key, origin, takes_back):
+    moment = Moment(key=key, timeout=timedelta(seconds=1))
+    assert (moment.origin, moment.takes_back) == (origin, takes_back)

@@ -233,7 +233,7 @@ class Files(Action[FilesParams]):
 
 
 def _folder(moment: Moment) -> str:
-    return f"stopgap-{hashlib.sha256(moment.key.encode()).hexdigest()[:12]}"
+    return f"stopgap-{hashlib.sha256(moment.origin.encode()).hexdigest()[:12]}"
 
 
 def _choose(params: FilesParams, at: datetime, job: Errand) -> list[Found]:

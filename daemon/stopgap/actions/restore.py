@@ -166,10 +166,10 @@ class Restore(Action[RestoreParams]):
 
     async def observe(self, params: RestoreParams, moment: Moment) -> Json:
         """Choose the copy, and see what is live: the same as long as neither changes, so that an approval does not go stale."""
-        mark = hashlib.sha256(moment.key.encode()).hexdigest()[:12]
+        mark = hashlib.sha256(moment.origin.encode()).hexdigest()[:12]
         state = await _to(params).state(mark, moment.timeout)
         seen = {"mark": mark, "live": state.live, "exchanged": state.aside}
-        if state.aside:
+        if state.aside or moment.takes_back:
             return seen | {"copy": None}  # it has been put back: which is the latest does not matter any more
         copy = await errand.run(lambda _: self._choose(params, moment), moment.timeout)
         return seen | {"copy": _seen(copy)}

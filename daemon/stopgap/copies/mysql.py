@@ -26,6 +26,7 @@ _ELSEWHERE = re.compile(
     rb"(?:/\*![0-9]* *)?(?i:use|create database|drop database|create schema|drop schema)[ `]|\\!|(?i:system|source) "
 )
 _LOCK_SECONDS = 20
+_MARK = "stopgap_exchanged"  # a table that goes aside with the old ones in the same RENAME: it proves that they went
 
 
 class Mysql(Original):
@@ -90,14 +91,14 @@ class Mysql(Original):
     # --- putting back ---
 
     async def state(self, mark: str, within: timedelta) -> State:
-        """See which tables are live, and whether old ones are aside and none is staged any more."""
+        """See which tables are live, and whether old ones are aside: they come there together with our mark."""
         query = (
-            "SELECT schema_name FROM information_schema.schemata WHERE schema_name IN ({live}, {aside});"
-            "SELECT CONCAT('#', COUNT(*)) FROM information_schema.tables WHERE table_schema = {stage};"
+            "SELECT schema_name FROM information_schema.schemata WHERE schema_name = {live};"
+            "SELECT CONCAT('#', COUNT(*)) FROM information_schema.tables WHERE table_schema = {aside};"
         )
-        there = set((await self._ask(query, within, mark)).splitlines())
+        there = (await self._ask(query, within, mark)).splitlines()
         live = _digest(await self._tables(self._server.database, within)) if self.title in there else None
-        return State(live, self._server.beside("before", mark) in there and "#0" in there)
+        return State(live, "#0" not in there)
 
     async def stage(self, copy: Path, mark: str, within: timedelta) -> None:
         """Load into a new database with the character set of the live one, and see that its tables can change places."""
@@ -113,6 +114,7 @@ class Mysql(Original):
         async with feed(copy) as text:
             await self._tool.run([*await self._client(), f"--database={stage}"], within, text)
         await self._movable(stage, within)
+        await self._ask(f"CREATE TABLE `{stage}`.`{_MARK}` (x int);", within)
 
     async def _movable(self, database: str, within: timedelta) -> None:
         query = (
@@ -132,22 +134,27 @@ class Mysql(Original):
 
     async def exchange(self, mark: str, within: timedelta) -> None:
         """Let all tables change places at once."""
-        await self._exchange("stage", "before", mark, within)
+        await self._exchange(
+            self._server.beside("stage", mark), self._server.beside("before", mark), within, mark=True
+        )
 
     async def exchange_back(self, mark: str, within: timedelta, *, nothing_before: bool) -> None:
         """Do the same the other way round."""
         await self._movable(self.title, within)
-        await self._exchange("before", "after", mark, within, empty=nothing_before)
+        query = "SELECT DISTINCT table_schema FROM information_schema.tables;"
+        away = self._server.free("after", mark, (await self._ask(query, within)).splitlines())
+        await self._exchange(self._server.beside("before", mark), away, within, empty=nothing_before)
 
     async def _exchange(
-        self, fresh: str, away: str, mark: str, within: timedelta, *, empty: bool = False
+        self, come: str, go: str, within: timedelta, *, mark: bool = False, empty: bool = False
     ) -> None:
-        live, come, go = self.title, self._server.beside(fresh, mark), self._server.beside(away, mark)
+        live = self.title
         moves = [f"`{live}`.{each} TO `{go}`.{each}" for each in await self._tables(live, within)]
         coming = await self._tables(come, within)
-        if not coming and not empty:
+        if not coming and mark:
             raise PermanentError(f"{come} holds no tables: nothing was exchanged")
         moves += [f"`{come}`.{each} TO `{live}`.{each}" for each in coming]
+        moves += [f"`{come}`.`{_MARK}` TO `{go}`.`{_MARK}`"] if mark else []
         text = (
             f"SET SESSION lock_wait_timeout = {_LOCK_SECONDS}; SET SESSION foreign_key_checks = 0;"
             f"CREATE DATABASE IF NOT EXISTS `{live}`; CREATE DATABASE IF NOT EXISTS `{go}`;"
@@ -163,9 +170,10 @@ class Mysql(Original):
         """Return the names of a database's tables, quoted."""
         query = (
             "SELECT HEX(table_name) FROM information_schema.tables"
-            " WHERE table_type = 'BASE TABLE' AND table_schema = {one} ORDER BY 1;"
+            " WHERE table_type = 'BASE TABLE' AND table_name <> {mark} AND table_schema = {one} ORDER BY 1;"
         )
-        lines = (await self._ask(query.replace("{one}", _quoted(database)), within)).split()
+        query = query.replace("{one}", _quoted(database)).replace("{mark}", _quoted(_MARK))
+        lines = (await self._ask(query, within)).split()
         return [f"`{bytes.fromhex(line).decode().replace('`', '``')}`" for line in lines]
 
     async def _ask(self, text: str, within: timedelta, mark: str = "") -> str:

@@ -153,15 +153,18 @@ class Postgres(Original):
 
     async def exchange(self, mark: str, within: timedelta) -> None:
         """End the sessions of both, and give both their new names in one transaction."""
-        await self._exchange(_EXCHANGE + _COME + _DONE, "stage", "before", mark, within)
+        away = self._server.beside("before", mark)
+        await self._exchange(_EXCHANGE + _COME + _DONE, self._server.beside("stage", mark), away, within)
 
     async def exchange_back(self, mark: str, within: timedelta, *, nothing_before: bool) -> None:
         """Do the same the other way round."""
         text = _EXCHANGE + ("" if nothing_before else _COME) + _DONE
-        await self._exchange(text, "before", "after", mark, within)
+        taken = (await self._ask("SELECT datname FROM pg_database;", within)).splitlines()
+        away = self._server.free("after", mark, taken)
+        await self._exchange(text, self._server.beside("before", mark), away, within)
 
-    async def _exchange(self, text: str, fresh: str, away: str, mark: str, within: timedelta) -> None:
-        names = {"fresh": self._server.beside(fresh, mark), "away": self._server.beside(away, mark)}
+    async def _exchange(self, text: str, fresh: str, away: str, within: timedelta) -> None:
+        names = {"fresh": fresh, "away": away}
         for left in reversed(range(_TRIES)):
             try:
                 await self._tool.act(self._psql(_MAINTENANCE, **names), within, text.encode())

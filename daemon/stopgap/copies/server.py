@@ -1,7 +1,9 @@
 """Server: where a database lives on a server: `scheme://user@host:port/database`. The password is never a part of it."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain, count
 
 _ADDRESS = re.compile(
     r"[a-z]+://(?:(?P<user>[A-Za-z0-9_.-]{1,63})@)?"
@@ -47,3 +49,8 @@ class Server:
     def beside(self, word: str, mark: str) -> str:
         """Return the name of a database that belongs to a step: the old state `before`, the new one `stage`."""
         return f"{self.database[:_LONGEST_NAME]}_{word}_{mark}"
+
+    def free(self, word: str, mark: str, taken: Collection[str]) -> str:
+        """Return such a name that is not taken: one step may be done and taken back several times."""
+        first = self.beside(word, mark)
+        return next(name for name in chain((first,), (f"{first}_{n}" for n in count(1))) if name not in taken)
