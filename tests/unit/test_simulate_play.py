@@ -11,6 +11,7 @@ from stopgap.config import load
 from stopgap.incident import EventKind as K
 from stopgap.simulate.journal import FADING
 from stopgap.simulate.play import START, Cue, Play, Setting, follow, perform
+from stopgap.simulate.scene import Crash, Fate, On
 
 RULES = """
 rules:
@@ -122,6 +123,21 @@ def test_a_crash_loses_nothing_that_was_written(rulebook):
     play = perform(main())
     assert play.crashes == 1
     assert not play.engine.incidents
+
+
+def test_a_daemon_that_two_things_kill_at_once_dies_once(rulebook):
+    async def main():
+        play = await Play(STAGE, rulebook).start()
+        play.scene.acts[On.RUN].say("flag:", Fate(takes=timedelta(seconds=2), crash=Crash.AFTER), 2)
+        await play.receive((alert("a"), alert("b")))
+        await play.until(START + timedelta(minutes=1))
+        await play.stop()
+        return play
+
+    play = perform(main())
+    assert play.crashes == 1
+    for events in [play.journal.timelines[name] for name in play.states]:
+        assert [event.kind for event in events].count(K.STEP_SUCCEEDED) == 1
 
 
 def test_the_same_alert_of_many_hosts_is_one_message(rulebook):

@@ -144,14 +144,23 @@ class Play:
 
     async def crash(self) -> None:
         """Let the daemon die without a word, and another one go on from the journal."""
+        await self._dying()
+
+    def _crash_soon(self) -> None:
+        self._dying()
+
+    def _dying(self) -> asyncio.Task[None]:
+        """Return the death of the daemon that runs: whatever kills it, it dies once, and one other takes its place."""
+        if self._crashing is None or self._crashing.done():
+            self._crashing = asyncio.create_task(self._die(), name="crash")
+        return self._crashing
+
+    async def _die(self) -> None:
         self.crashes += 1
         await self.engine.stop(drain=0)
         self.journal.unsubscribe()
         self._begin()
         await self.engine.start()
-
-    def _crash_soon(self) -> None:
-        self._crashing = asyncio.create_task(self.crash(), name="crash")
 
     # --- what can be seen ---
 
