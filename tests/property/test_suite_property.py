@@ -133,7 +133,7 @@ def written(timeline: list[tuple[float, str, Any]], mode: Mode, end: float) -> d
             test["people"].append({**when, "brake" if which else "release": "anna"})
         elif what == "person":
             test["people"].append({**when, which: "anna", **({"keep": True} if which == "close" else {})})
-    test["expect"] = [{"at": duration(end)}]
+    test["expect"] = [{"at": duration(end), "values": {"nothing": "as it was"}}]
     return {"tests": [test]}
 
 

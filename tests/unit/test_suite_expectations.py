@@ -54,6 +54,17 @@ def test_all_that_holds_passes(shop):
         ("{at: 1m, told: {oncall: [mitigated, after 5m]}}", "told.oncall", "mitigated"),
         ("{at: 1m, not_told: {oncall: mitigated}}", "not_told.oncall", "mitigated"),
         ("{at: 1m, not_told: {oncall: anything}}", "not_told.oncall", "mitigated"),
+        ("{at: 1m, not_told: {onkall: anything}}", "not_told.onkall", "no rule tells onkall of anything"),
+        (
+            "{at: 1m, not_told: {lead: [closed, closde]}}",
+            "not_told.lead",
+            "no event, and no clock of a rule: closde",
+        ),
+        (
+            "{at: 1m, not_told: {lead: after 6m}}",
+            "not_told.lead",
+            "no event, and no clock of a rule: after 6m",
+        ),
         (
             '{at: 1m, values: {"env:/etc/app.env#CACHE": short}}',
             "values.env:/etc/app.env#CACHE",
@@ -108,3 +119,22 @@ expect:
 """,
     )
     assert result.passed, result.failures
+
+
+def test_a_beginning_in_another_zone_is_the_same_instant(shop):
+    result = one(shop, "start: 2026-01-05T11:30:00+02:00" + HAPPY + "  - {at: 0s, phase: verifying}\n")
+    ((name, (opened, *_)),) = result.seen.lines.items()
+    assert (name.startswith("INC-20260105-093000"), opened.at.isoformat()) == (
+        True,
+        "2026-01-05T09:30:00+00:00",
+    )
+
+
+def test_an_alert_that_fires_again_may_say_something_else(shop):
+    body = """
+alerts: [{fire: Slow, labels: {zone: eu}}, {at: 1m, resolve: Slow}, {at: 1h, fire: Slow, annotations: {summary: again}}]
+expect: [{at: 2h, incidents: 2}]
+"""
+    first, second = one(shop, body).seen.states.values()
+    assert (first.annotations, second.annotations) == ({}, {"summary": "again"})
+    assert second.labels == first.labels

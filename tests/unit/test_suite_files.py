@@ -57,6 +57,11 @@ def body(line):
             body("world: [{is: healthy}]"),
             "3:13 tests[0].world[0]: exactly one of probe, query, values, action",
         ),
+        ("tests: [{name: one, expect: [{at: 0s}]}]", "1:30 tests[0].expect[0]: nothing is expected here"),
+        (
+            "tests: [{name: one, expect: [{at: 0s, steps: []}]}]",
+            "1:30 tests[0].expect[0]: nothing is expected",
+        ),
         (body("world: [{probe: x}]"), "3:13 tests[0].world[0]: `probe` and `is` go together"),
         (body("world: [{probe: x, is: good}]"), "3:28 tests[0].world[0].is: `good` is not known here"),
         (body("world: [{query: x}]"), "3:13 tests[0].world[0]: `query` and `value` go together"),
