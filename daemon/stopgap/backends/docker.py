@@ -9,7 +9,7 @@ docker://stopgap-try}`; a drill of it; then `docker inspect -f '{{.State.Started
 """
 
 # No client library: it takes five requests of an API that has long been stable, over aiohttp, which is here anyway. aiodocker is
-# well kept, but what it adds (images, streams, registries) is not asked for, and an unknown outcome must be told from a refusal here.
+# well kept, but what it adds (images, streams, registries) is not asked for, and here an unknown outcome is no refusal.
 
 import re
 from datetime import timedelta
