@@ -300,3 +300,14 @@ def test_events_before_and_after_the_period_are_folded_or_left_out(tmp_path):
         tmp_path / "e.jsonl", second_form("alertCreated", -600, "a"), second_form("alertCreated", later, "b")
     )
     assert told(read(Evented((path,)))) == [(0, "+", "a")]
+
+
+def test_one_event_of_a_clock_that_is_far_ahead_ends_no_history(tmp_path):
+    ahead = 60 * 24 * 365
+    path = lines(
+        tmp_path / "e.jsonl",
+        first_form("alertCreated", 1, "a"),
+        first_form("alertCreated", ahead, "b"),
+        first_form("alertResolved", 9, "a", resolved=True),
+    )
+    assert told(read(Evented((path,)))) == [(1, "+", "a"), (9, "-", "a")]

@@ -63,10 +63,8 @@ class Evented:
     async def transitions(self, period: Period, progress: Progress) -> AsyncIterator[Transition]:
         """Yield what happened in a period. Raises HistoryError."""
         episodes = Episodes(period)
-        merged = heapq.merge(*(self._reports(path) for path in self._files), key=_when)
+        merged = heapq.merge(*(self._reports(path, period.until) for path in self._files), key=_when)
         for number, report in enumerate(merged):
-            if report.at > period.until:
-                break
             if number % EVERY == 0:
                 progress(period.share(report.at))
             alert = report.alert
@@ -84,12 +82,17 @@ class Evented:
         for transition in episodes.reach(period.until):
             yield transition
 
-    def _reports(self, path: Path) -> Iterator[Report]:
-        """Go through one file; what stands there too late counts as told with what comes before it."""
+    def _reports(self, path: Path, until: datetime) -> Iterator[Report]:
+        """Go through one file; what stands there too late counts as told with what comes before it.
+
+        What is of after the period is left out and hides nothing behind it: one clock that was wrong must not end the history.
+        """
         now = datetime.min.replace(tzinfo=UTC)
         for line in _lines(path):
             self._count.lines += 1
             for report in self._read(line):
+                if report.at > until:
+                    continue
                 now = max(now, report.at)
                 yield report._replace(at=now)
 
