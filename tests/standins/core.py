@@ -72,11 +72,15 @@ class StandIn:
         return 404, {"error": "not found"}
 
 
-def asked(url: str, patience: float = 1.0) -> tuple[int, str, float]:
+def asked(
+    url: str, patience: float = 1.0, headers: Mapping[str, str] | None = None
+) -> tuple[int, str, float]:
     """Ask as a blackbox exporter does; returns status (0: no answer), text and seconds."""
     begun = time.monotonic()
     try:
-        with urllib.request.urlopen(url, timeout=patience) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=dict(headers or {})), timeout=patience
+        ) as answer:
             found = answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         found = error.code, error.read().decode()

@@ -40,6 +40,7 @@ class BookGen(System):
     pack = "bookgen"
     standin = "bookgen"
     jobs = ("bookgen-blackbox", "bookgen-postgres", "bookgen-celery", "bookgen-node")
+    lasting = "9s"  # commands of docker and PostgreSQL take their time
     env_text = "BATCH_SIZE_CHAPTERS=5\nMAX_CONCURRENT_JOBS=4\nSECRET_KEY='not a secret'\n"
 
     @property

@@ -29,6 +29,8 @@ class HotelAssistant(System):
     pack = "hotel-assistant"
     standin = "assistant"
     jobs = ("hotel-assistant-blackbox",)
+    beside = True
+    pending = "2s"
 
     @property
     def vars(self) -> Mapping[str, str]:

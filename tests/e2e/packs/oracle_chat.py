@@ -28,6 +28,7 @@ class OracleChat(System):
     pack = "oracle-chat"
     standin = "oracle"
     jobs = ("oracle-chat-gemini", "oracle-chat-health", "oracle-chat-json")
+    pending = "2s"
     env_text = ENV
 
     @property

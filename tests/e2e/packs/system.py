@@ -26,6 +26,15 @@ class System:
     standin: ClassVar[str]  # module below tests.standins
     jobs: ClassVar[tuple[str, ...]] = ()  # of the exporters; the app's own job is the pack's name
     env_text: ClassVar[str] = ""
+    beside: ClassVar[bool] = (
+        False  # all other packs are loaded beside its own: once is enough, they are rehearsed at the start
+    )
+    pending: ClassVar[str] = (
+        "0s"  # how long alerts wait: where a restart would fire one, longer than it takes
+    )
+    lasting: ClassVar[str] = (
+        "5s"  # and how long they last beyond their cause: until the probes have seen that it helped
+    )
 
     def __init__(self, home: Path) -> None:
         self.home = home

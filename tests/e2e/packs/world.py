@@ -21,12 +21,11 @@ from tests.prometheus_server import Server, alertmanager_config
 
 from stopgap.demo.lab import shipped_rules
 
+PACKS = {"agente-hotel", "hotel-assistant", "askproai", "bookgen", "oracle-chat"}
 WITHIN = 45.0
 NOWHERE = "http://127.0.0.1:9/"  # until there is a daemon
 EVERY = "500ms"  # scrapes and evaluations
 NARROW = "2s"  # of all ranges
-PENDING = "2s"  # alerts that wait: more than a restart of a stand-in takes
-LASTING = "4s"  # alerts, beyond their cause
 
 QUICK = {
     "hold": "1s",
@@ -54,10 +53,10 @@ def quick(text: str) -> str:
     return re.sub(r"\[\d+[smhd]\]", f"[{NARROW}]", text)
 
 
-def quick_alerts(text: str) -> str:
+def quick_alerts(text: str, system: System) -> str:
     """Return alerting rules that soon fire, and on until the probes have seen what helped: here an alert would end before."""
-    waiting = re.sub(r"^(\s*)for:.*$", rf"\g<1>for: {PENDING}", text, flags=re.MULTILINE)
-    lasting = rf"\g<0>\n\g<1>  keep_firing_for: {LASTING}"
+    waiting = re.sub(r"^(\s*)for:.*$", rf"\g<1>for: {system.pending}", text, flags=re.MULTILINE)
+    lasting = rf"\g<0>\n\g<1>  keep_firing_for: {system.lasting}"
     return quick(re.sub(r"^(\s*)- alert:.*$", lasting, waiting, flags=re.MULTILINE))
 
 
@@ -152,10 +151,10 @@ def contacts_of(system: System, people: str) -> dict[str, str]:
 @asynccontextmanager
 async def world(system: System) -> AsyncIterator[World]:
     """Set all up below the system's folder, and take it down again."""
-    shutil.copytree(shipped_rules(), system.home / "rules")
-    (system.home / "alerts.yml").write_text(
-        quick_alerts((shipped_rules() / system.pack / "alerts.yaml").read_text())
-    )
+    others = () if system.beside else PACKS - {system.pack}
+    shutil.copytree(shipped_rules(), system.home / "rules", ignore=shutil.ignore_patterns(*others))
+    shipped = (shipped_rules() / system.pack / "alerts.yaml").read_text()
+    (system.home / "alerts.yml").write_text(quick_alerts(shipped, system))
     people = People()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(people.listening())
