@@ -1,7 +1,7 @@
 """What a test of a rule can expect, and what it says when that is not so."""
 
 import pytest
-from tests.suites import missed, one, pack
+from tests.suites import CALM, missed, one, pack
 
 HAPPY = """
 alerts: [{fire: Slow}, {at: 10m, resolve: Slow}]
@@ -70,15 +70,38 @@ def test_all_that_holds_passes(shop):
             "values.env:/etc/app.env#CACHE",
             "long",
         ),
-        ("{at: 1m, rule: other, phase: open}", "incident", "none of 1"),
-        ("{at: 1m, target: db, phase: open}", "incident", "none of 1"),
-        ("{at: 1m, incident: 2, phase: open}", "incident", "none of 1"),
+        ("{at: 1m, rule: other, phase: open}", "incident", "only shop/calm on app"),
+        ("{at: 1m, target: db, phase: open}", "incident", "only shop/calm on app"),
+        ("{at: 1m, incident: 2, phase: open}", "incident", "only shop/calm on app"),
     ],
 )
 def test_what_does_not_hold_is_said_with_what_was_got(shop, line, key, got):
     result = expecting(shop, line)
     assert list(missed(result)) == [key]
     assert got is None or missed(result)[key] == got
+
+
+@pytest.mark.parametrize(
+    ("alert", "why"),
+    [
+        ("fire: Slw", 'no rule takes Slw: shop/calm wants alertname="Slow", and it has alertname="Slw"'),
+        (
+            "fire: Slow, labels: {job: pay}",
+            'no rule takes Slow: shop/calm wants job="shop", and it has job="pay"',
+        ),
+    ],
+)
+def test_an_alert_that_opens_nothing_is_said_with_what_the_nearest_rule_misses(shop, alert, why):
+    result = one(shop, f"alerts: [{{{alert}}}]\nexpect: [{{at: 1m, phase: mitigated}}]")
+    assert missed(result) == {"incident": f"none opened; {why}"}
+
+
+def test_a_label_that_a_rule_leaves_a_choice_of_is_missed_where_a_test_gives_none(tmp_path):
+    shop = pack(tmp_path, CALM.replace('job="shop"', 'job=~"shop.*"'))
+    result = one(shop, "alerts: [{fire: Slow}]\nexpect: [{at: 1m, rule: calm, target: app}]")
+    (miss,) = (failure.miss for failure in result.failures)
+    assert miss.expected == "one of calm on app"
+    assert miss.got.endswith('shop/calm wants job=~"shop.*", and it has no label job')
 
 
 def test_a_failure_points_to_its_line_and_tells_the_timeline_until_then(shop):

@@ -19,6 +19,7 @@ from stopgap.simulate.scene import Answer, Fate, On
 from stopgap.suite.form import AlertKeys, PersonKeys, TestKeys, WorldKeys
 from stopgap.suite.script import Script, called
 from stopgap.suite.seen import Seen
+from stopgap.suite.stray import stray
 
 EARLY = timedelta(milliseconds=1)  # so long before all else of its instant a fact is there
 ALERTNAME = "alertname"
@@ -43,7 +44,7 @@ def cues_of(script: Script, stageplay: Stageplay, start: datetime, end: datetime
         at = start + fact.at
         early = EARLY if fact.about not in ("crash", "reload") else timedelta()
         found.append((max(start, at - early), 0, _fact(fact, stageplay)))
-    found += [(at, 1, do) for at, do in _told(script, stageplay.rulebook, start, end)]
+    found += [(at, 1, do) for at, do in _told(script, stageplay, start, end)]
     for i, person in enumerate(keys.people):
         found.append((start + person.at, 2, _order(person, i, stageplay)))
     return [Cue(at, do) for at, _, do in sorted(found, key=lambda one: one[:2])]
@@ -53,36 +54,43 @@ def cues_of(script: Script, stageplay: Stageplay, start: datetime, end: datetime
 
 
 def _told(
-    script: Script, rulebook: Rulebook, start: datetime, end: datetime
+    script: Script, stageplay: Stageplay, start: datetime, end: datetime
 ) -> Iterator[tuple[datetime, Do]]:
     """Return what Alertmanager tells: what fires, again and again, and what is over."""
+    rulebook, seen = stageplay.rulebook, stageplay.seen
     known: dict[str, AlertKeys] = {}
     alerts = sorted(script.keys.alerts, key=lambda one: one.at)
     for i, keys in enumerate(alerts):
         at, name = start + keys.at, called(keys)
         before = known.get(name)
         if keys.resolve is not None:
-            yield at, _tells(_alerts(before, script, rulebook, start) if before else (), firing=False)
+            yield at, _ends(_alerts(before, script, rulebook, start) if before else ())
             continue
         if before is None or keys.labels or keys.each:
             known[name] = keys
         elif keys.annotations:  # the same alert, told in other words
             known[name] = before.model_copy(update={"annotations": keys.annotations})
         told = _alerts(known[name], script, rulebook, at)
-        yield at, _tells(told, firing=True)
+        yield at, _fires(told, seen)
         over = next((one.at for one in alerts[i + 1 :] if one.resolve == name), end - start)
         again = keys.at + script.keys.repeat
         while again < over:
-            yield start + again, _tells(told, firing=True)
+            yield start + again, _fires(told, seen)
             again += script.keys.repeat
 
 
-def _tells(alerts: tuple[Alert, ...], *, firing: bool) -> Do:
+def _fires(alerts: tuple[Alert, ...], seen: Seen) -> Do:
     async def tell(play: Play) -> None:
-        if firing:
-            await play.receive(alerts)
-        else:
-            await play.resolve(*alerts)
+        await play.receive(alerts)
+        said = (stray(play.engine.rulebook, alert.labels) for alert in alerts)
+        seen.strays |= dict.fromkeys(text for text in said if text)
+
+    return tell
+
+
+def _ends(alerts: tuple[Alert, ...]) -> Do:
+    async def tell(play: Play) -> None:
+        await play.resolve(*alerts)
 
     return tell
 

@@ -12,6 +12,7 @@ from stopgap.suite.form import ExpectKeys
 from stopgap.suite.seen import Seen
 
 ANYTHING = "anything"
+MOST = 5  # incidents or alerts that are named where none fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def _misses(expected: ExpectKeys, seen: Seen, values: Callable[[str], Any]) -> I
         return
     state = seen.chosen(expected.rule, expected.target, expected.incident)
     if state is None:
-        yield Miss("incident", "one that fits", f"none of {len(seen.states)}")
+        yield Miss("incident", _meant(expected), _there(seen))
         return
     yield from _standing(expected, state)
     yield from _course(expected, state, seen)
@@ -49,6 +50,20 @@ def _misses(expected: ExpectKeys, seen: Seen, values: Callable[[str], Any]) -> I
 def _asks_for_one(expected: ExpectKeys) -> bool:
     """Tell whether anything but what concerns no incident is expected."""
     return bool(expected.model_fields_set - {"at", "incidents", "values"})
+
+
+def _meant(expected: ExpectKeys) -> str:
+    """Say which incident is asked for."""
+    number = f"number {expected.incident}" if expected.incident is not None else "one"
+    of = f" of {expected.rule}" if expected.rule is not None else ""
+    return f"{number}{of}{f' on {expected.target}' if expected.target is not None else ''}"
+
+
+def _there(seen: Seen) -> str:
+    """Say which incidents there are instead, and which alerts opened none."""
+    opened = [f"{state.rule} on {state.target}" for state in seen.states.values()]
+    there = f"only {_list(opened[:MOST])}{', …' if len(opened) > MOST else ''}" if opened else "none opened"
+    return "; ".join((there, *list(seen.strays)[:MOST]))
 
 
 def _standing(expected: ExpectKeys, state: Incident) -> Iterator[Miss]:

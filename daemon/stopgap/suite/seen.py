@@ -22,6 +22,7 @@ class Seen:
     lines: dict[str, list[Event]] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
     rules: dict[str, Rule] = field(default_factory=dict)  # by id, as they were last loaded
+    strays: dict[str, None] = field(default_factory=dict)  # why no rule takes an alert that fired
 
     def observe(self, line: Line, state: Incident) -> None:
         """Take note of a line."""
