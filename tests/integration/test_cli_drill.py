@@ -6,7 +6,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 from tests.integration.test_app import body, daemon, down, effects, incidents, post, until
 from tests.integration.test_app_drill import RULES, drills, metrics
 
@@ -151,3 +154,32 @@ async def test_a_wrong_file_and_a_drill_that_nobody_confirmed_end_with_2(tmp_pat
         assert code == 2
         assert "--yes" in err
         assert await incidents(app) == []
+
+
+async def test_a_daemon_that_is_away_for_the_report_hides_no_result(tmp_path):
+    line = {"event": "opened", "at": "2026-01-05T09:00:00+00:00", "seq": 1}
+    incident = {
+        "id": "INC-1",
+        "rule": "shop/mock",
+        "target": "app",
+        "phase": "closed",
+        "outcome": "recovered",
+    }
+    incident |= {"timeline": [line]}
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith("/report"):
+            return web.json_response({"detail": "not now"}, status=503)
+        if request.method == "POST":
+            return web.json_response({"started_at": line["at"], "incidents": [incident]}, status=201)
+        return web.json_response(incident)
+
+    there = web.Application()
+    there.router.add_route("*", "/{tail:.*}", answer)
+    script = DRILL.partition("expect:")[0].replace("until: mitigated\n", "") + "expect: [{event: opened}]\n"
+    report = ("--yes", "--out", str(tmp_path / "report.md"))
+    async with TestServer(there) as server, ClientSession(server.make_url("/")) as session:
+        away = SimpleNamespace(session=session)
+        code, out, err = await Command(away, tmp_path, *report, script=script).run()
+    assert (code, "not now" in err) == (1, True), (out, err)
+    assert "EXPECTED" in out

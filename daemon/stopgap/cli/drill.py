@@ -77,13 +77,13 @@ def drill(
         watch.begin()
         watch.go()
     judged = watch.judged()
-    text = _report(watch, judged) if out is not None else ""
     if as_json:
         show_json(_told(watch, judged))
     else:
         _table(judged)
         watch.say_what_remains()
     if out is not None:
+        text = _report(watch, judged)  # asks the daemon, which may be away by now
         try:
             out.write_text(text, encoding="utf-8")
         except OSError as error:
