@@ -119,6 +119,12 @@ def test_an_incident_that_goes_on_at_the_end_is_held_until_then(rulebook):
     assert stretches(result)[0][-1] == ("mitigated", 10.1, 1440)
 
 
+def test_an_alert_that_begins_and_ends_at_one_instant_is_over(rulebook):
+    result = backtest(rulebook(), fires("09:10", A), fires("09:10", B), ends("09:10", A), ends("10:00", B))
+    assert result.rules["shop/mock"].incidents == 2
+    assert result.rules["shop/mock"].outcomes == {"self_resolved": 1, "recovered": 1}
+
+
 def test_budgets_refuse_and_the_least_headroom_is_none(rulebook):
     crowd = [alert(instance=f"i{i}") for i in range(4)]
     result = backtest(rulebook(), *(fires(f"09:0{i}", one) for i, one in enumerate(crowd)))

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 
 from stopgap.alert import DRILL, Alert
 from stopgap.backtest.assumed import Assumed, catalog_of, rulebook_of
@@ -126,13 +125,20 @@ def _collecting_seldom() -> Iterator[None]:
 
 
 def _together(history: Sequence[Transition]) -> Iterator[tuple[datetime, list[Alert]]]:
-    """Go through the history; what happens at one instant comes in one notification."""
-    for at, group in groupby(history, key=_instant):
-        yield at, [one.alert for one in group]
+    """Go through the history; what happens at one instant comes in one notification, each alert in it once.
 
-
-def _instant(one: Transition) -> datetime:
-    return one.at
+    An alert that begins and ends at one instant, as a late line may have it, is told in two: one of them would be lost.
+    """
+    told: dict[str, Alert] = {}
+    now = None
+    for one in history:
+        if now is not None and (one.at != now or one.alert.fingerprint in told):
+            yield now, [*told.values()]
+            told = {}
+        now = one.at
+        told[one.alert.fingerprint] = one.alert
+    if now is not None:
+        yield now, [*told.values()]
 
 
 class _People:
