@@ -1,11 +1,12 @@
 """Findings: everything that is wrong or odd in the files, collected so that a person hears of all of it at once."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from stopgap.config.allow import WRITE, Allow
 from stopgap.config.codes import Odd, Wrong
-from stopgap.config.node import Mark
+from stopgap.config.node import Mark, Node, Path
 from stopgap.errors import Problem
 
 MOST = 200  # problems that are shown
@@ -84,6 +85,35 @@ class Findings:
     def _sorted(self, *, warning: bool) -> tuple[Problem, ...]:
         of_this_kind = [problem for problem in self._found if problem.warning is warning]
         return tuple(sorted(of_this_kind, key=lambda p: (p.path, p.line, p.column)))[:MOST]
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Tells findings of the places of one node."""
+
+    node: Node
+    findings: Findings
+
+    def error(
+        self,
+        path: Path,
+        text: str,
+        hint: str = "",
+        *,
+        code: Wrong,
+        at_key: bool = False,
+        offset: int | None = None,
+    ) -> None:
+        """Add something that must be changed: a value, its key, or what stands `offset` characters into its text."""
+        self.findings.error(self._place(path, at_key=at_key, offset=offset), text, hint, code=code)
+
+    def warning(self, path: Path, text: str, hint: str = "", *, code: Odd) -> None:
+        """Add something that should be thought about."""
+        self.findings.warning(self._place(path), text, hint, code=code)
+
+    def _place(self, path: Path, *, at_key: bool = False, offset: int | None = None) -> Mark:
+        leaf = self.node.within(path) if offset is not None else None
+        return leaf.place(offset) if leaf is not None else self.node.find(path, at_key=at_key)
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -23,10 +23,10 @@ from stopgap.config.coverage import Coverage
 from stopgap.config.defaults import Layer, known, layer_of
 from stopgap.config.document import document_of
 from stopgap.config.entries import Surroundings
-from stopgap.config.findings import Findings, did_you_mean
+from stopgap.config.findings import At, Findings, did_you_mean
 from stopgap.config.lints.subject import Subject
 from stopgap.config.model import PackKeys, SiteKeys
-from stopgap.config.node import Mark, Node, Path as Keys, table, text
+from stopgap.config.node import Mark, Node, table, text
 from stopgap.config.relations import Place, Relations
 from stopgap.config.surroundings import SECRETS, contacts_of, secrets_of
 from stopgap.config.wordings import check_messages, messages_of, vars_in
@@ -142,33 +142,6 @@ def _digest(rules: Iterable[Rule], contacts: Book, at_once: AtOnce) -> str:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    """Tells findings of the places of one node."""
-
-    node: Node
-    findings: Findings
-
-    def error(
-        self,
-        path: Keys,
-        text: str,
-        hint: str = "",
-        *,
-        code: Wrong,
-        at_key: bool = False,
-        offset: int | None = None,
-    ) -> None:
-        self.findings.error(self._place(path, at_key=at_key, offset=offset), text, hint, code=code)
-
-    def warning(self, path: Keys, text: str, hint: str = "", *, code: Odd) -> None:
-        self.findings.warning(self._place(path), text, hint, code=code)
-
-    def _place(self, path: Keys, *, at_key: bool = False, offset: int | None = None) -> Mark:
-        leaf = self.node.within(path) if offset is not None else None
-        return leaf.place(offset) if leaf is not None else self.node.find(path, at_key=at_key)
-
-
 @dataclass(slots=True)
 class _Pack:
     """What one pack gives its rules."""
@@ -273,7 +246,7 @@ class _Loader:
         try:
             return model.model_validate(plain)
         except ValidationError as wrong:
-            complain(wrong, model, _At(tree, self._findings), skip=lambda path: path[:1] == ("vars",))
+            complain(wrong, model, At(tree, self._findings), skip=lambda path: path[:1] == ("vars",))
             return None
 
     def _pack(self, folder: source.Folder) -> _Pack:
@@ -346,7 +319,7 @@ class _Loader:
             return
         check_messages((document.table or {}).get("messages"), self._findings)
         whole = self._completed(document, pack)
-        at = _At(whole, self._findings)
+        at = At(whole, self._findings)
         builder = Builder(whole.plain(), self._catalog, at, pack.around)
         rule = builder.rule()
         name = (document.table or {}).get("name")

@@ -16,9 +16,9 @@ from pydantic import (
 )
 
 from stopgap.alert import DRILL
-from stopgap.config.codes import Odd, Wrong
+from stopgap.config.codes import Wrong
 from stopgap.config.complaint import complain
-from stopgap.config.findings import Findings, did_you_mean
+from stopgap.config.findings import At, Findings, did_you_mean
 from stopgap.config.keys import Keys, Name, Text, TimeLimit
 from stopgap.config.node import Mark, Node, Path as Place
 from stopgap.config.source import read_file
@@ -167,31 +167,6 @@ class Script:
     limit: timedelta = WATCHED
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    """Tells findings of the places of one node."""
-
-    node: Node
-    findings: Findings
-
-    def error(
-        self,
-        path: Place,
-        text: str,
-        hint: str = "",
-        *,
-        code: Wrong,
-        at_key: bool = False,
-        offset: int | None = None,
-    ) -> None:
-        mark = self.node.find(path, at_key=at_key)
-        leaf = self.node.within(path) if offset is not None else None
-        self.findings.error(leaf.place(offset) if leaf is not None else mark, text, hint, code=code)
-
-    def warning(self, path: Place, text: str, hint: str = "", *, code: Odd) -> None:
-        self.findings.warning(self.node.find(path), text, hint, code=code)
-
-
 def read_script(path: Path) -> Script:
     """Read the file of a drill. Raises ConfigError with everything that is wrong."""
     findings = Findings()
@@ -216,7 +191,7 @@ def read_script(path: Path) -> Script:
 
 
 def _keys(node: Node, findings: Findings) -> ScriptKeys | None:
-    at = _At(node, findings)
+    at = At(node, findings)
     try:
         keys = ScriptKeys.model_validate(node.exact().plain())
     except ValidationError as wrong:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stopgap.config.codes import Odd, Wrong
+from stopgap.config.codes import Wrong
 from stopgap.config.complaint import complain
-from stopgap.config.findings import Findings, did_you_mean
-from stopgap.config.node import Mark, Node, Path as Place
+from stopgap.config.findings import At, Findings, did_you_mean
+from stopgap.config.node import Mark, Node
 from stopgap.config.source import read_file
 from stopgap.suite.form import AlertKeys, FileKeys, TestKeys
 
@@ -35,31 +35,6 @@ class Script:
         return self.node.find(path)
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    """Tells findings of the places of one node."""
-
-    node: Node
-    findings: Findings
-
-    def error(
-        self,
-        path: Place,
-        text: str,
-        hint: str = "",
-        *,
-        code: Wrong,
-        at_key: bool = False,
-        offset: int | None = None,
-    ) -> None:
-        leaf = self.node.within(path) if offset is not None else None
-        mark = leaf.place(offset) if leaf is not None else self.node.find(path, at_key=at_key)
-        self.findings.error(mark, text, hint, code=code)
-
-    def warning(self, path: Place, text: str, hint: str = "", *, code: Odd) -> None:
-        self.findings.warning(self.node.find(path), text, hint, code=code)
-
-
 def read_scripts(path: Path, findings: Findings) -> tuple[Script, ...]:
     """Read the tests of a file; whatever is wrong with it goes to the findings."""
     node = read_file(path, findings)
@@ -67,7 +42,7 @@ def read_scripts(path: Path, findings: Findings) -> tuple[Script, ...]:
         if not findings.errors:
             findings.error(Mark(str(path)), "the file is empty", "write tests: […]", code=Wrong.MISSING_KEY)
         return ()
-    tell = _At(node, findings)
+    tell = At(node, findings)
     try:
         keys = FileKeys.model_validate(node.exact().plain())
     except ValidationError as wrong:
@@ -75,7 +50,7 @@ def read_scripts(path: Path, findings: Findings) -> tuple[Script, ...]:
         return ()
     scripts = tuple(_scripts(path, keys, node))
     for i, script in enumerate(scripts):
-        _judge(script, _At(script.node, findings), [one.keys.name for one in scripts[:i]])
+        _judge(script, At(script.node, findings), [one.keys.name for one in scripts[:i]])
     return scripts
 
 
@@ -86,7 +61,7 @@ def _scripts(path: Path, keys: FileKeys, node: Node) -> Iterator[Script]:
             yield Script(path, test, {**keys.vars, **test.vars}, keys.secrets, keys.labels, inner)
 
 
-def _judge(script: Script, tell: _At, before: list[str]) -> None:
+def _judge(script: Script, tell: At, before: list[str]) -> None:
     """Tell of what is well in itself, and wrong beside the rest."""
     if script.keys.name in before:
         tell.error(
