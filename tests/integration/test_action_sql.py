@@ -380,3 +380,15 @@ async def test_undo_by_hand_names_old_values_but_not_secret_ones(world):
     assert "insert again into guests the rows with id=" in SQL.undo_by_hand(
         params, await SQL.observe(params, NOW)
     )
+
+
+def test_settling_all_rows_that_can_be_saved_holds_nobody_up():
+    params = SQL.params(at="sqlite:///x.db", statement=RESET, values=GIVEN, max_rows=5000, save="id")
+    before = {"columns": ["id", "note"], "rows": [[n, "x" * 100] for n in range(5000)]}
+    now = {"columns": ["id", "note"], "rows": [[n, "y" * 100] for n in range(5000)]}
+    began = time.process_time()
+    assert SQL.settled(params, before, now) is Settled.DONE
+    assert (
+        SQL.settled_revert(params, before, {**now, "rows": [*now["rows"], *before["rows"]]}) is Settled.DONE
+    )
+    assert time.process_time() - began < 0.5

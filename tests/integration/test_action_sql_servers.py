@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr, ValidationError
 from tests.integration.test_action_contract import NOW
-from tests.integration.test_action_sql import SQL, World, acted, make_world
+from tests.integration.test_action_sql import GIVEN, RESET, SQL, World, acted, make_world
 from tests.servers import PASSWORD, running_postgres
 
 from stopgap.action import Restored, Settled
@@ -37,7 +37,7 @@ async def test_a_setting_is_taken_back_and_left_alone_when_somebody_changed_it(r
         return world.rows("SELECT @@GLOBAL.max_connections")[0][0]
 
     params, old = connections(world), now()
-    assert SQL.resource(params) == (f"mysql:{root.socket}/#@@max_connections",)
+    assert SQL.resource(params) == (f"mysql:{root.socket}#@@max_connections",)
     before, receipt = await acted(params)
     assert now() == 77
     assert f"with old={old}" in SQL.undo_by_hand(params, before)
@@ -51,6 +51,51 @@ async def test_a_setting_is_taken_back_and_left_alone_when_somebody_changed_it(r
     assert (await SQL.revert(params, before, receipt, NOW)).result is Restored.DRIFTED
     assert now() == 78
     world.run(f"SET GLOBAL max_connections = {old}")
+
+
+async def test_a_setting_that_was_made_before_another_was_refused_is_taken_back(request, tmp_path):
+    world = make_world(request, "mysql", tmp_path)
+    world.at, world.password = f"mysql://root@/?unix_socket={request.getfixturevalue('mariadb').socket}", None
+    params = world.params(
+        observe="SELECT @@GLOBAL.max_connections AS old",
+        statement=["SET GLOBAL max_connections = 79", "SET GLOBAL no_such_setting = 1"],
+        revert="SET GLOBAL max_connections = :old",
+    )
+    before = await SQL.observe(params, NOW)
+    with pytest.raises(NoClearAnswer):
+        await SQL.run(params, before, NOW)
+    assert SQL.settled(params, before, await SQL.observe(params, NOW)) is Settled.DONE
+    assert (await SQL.revert(params, before, None, NOW)).result is Restored.REVERTED
+    assert await SQL.observe(params, NOW) == before
+
+
+async def test_rows_that_nothing_rolls_back_are_not_touched(request, tmp_path):
+    world = make_world(request, "mysql", tmp_path)
+    world.run("ALTER TABLE jobs ENGINE=MyISAM")
+    for params in (world.params(statement=RESET, values=GIVEN, max_rows=1), world.reset()):
+        before = await SQL.observe(params, NOW)
+        with pytest.raises(PermanentError, match="MyISAM, which rolls nothing back"):
+            await SQL.run(params, before, NOW)
+        with pytest.raises(PermanentError, match="MyISAM"):
+            await SQL.rehearse(params, NOW)
+    assert [status for _, status, _, _ in world.jobs()] == ["processing"] * 3 + ["done"]
+
+
+async def test_a_row_that_comes_to_those_that_were_saved_is_not_changed(request, tmp_path):
+    world = make_world(request, "postgres", tmp_path)
+    params = world.reset()
+    before = await SQL.observe(params, NOW)
+    with request.getfixturevalue("postgres").connect(world.at.rpartition("/")[2]) as other:
+        other.autocommit = False
+        other.execute("SELECT FROM jobs WHERE id = 1 FOR UPDATE")
+        doing = asyncio.create_task(SQL.run(params, before, NOW))
+        while not world.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.01)
+        other.execute("INSERT INTO jobs VALUES (70, 'processing', NULL, 99)")
+        other.commit()
+    with pytest.raises(TemporaryError, match="1 rows came to those that were saved"):
+        await doing
+    assert {status for _, status, _, _ in world.jobs()} == {"processing", "done"}
 
 
 async def test_somebody_elses_connection_can_be_ended(request, postgres, mariadb):

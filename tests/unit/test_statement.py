@@ -51,6 +51,9 @@ def test_upkeep_is_done_by_itself(text):
 @pytest.mark.parametrize(
     "text",
     [
+        "ANALYZE DELETE FROM t WHERE a",
+        "ANALYZE FORMAT=JSON UPDATE t SET a = 1",
+        "VACUUM INTO '/etc/x'",
         "DROP TABLE t",
         "TRUNCATE t",
         "DELETE FROM t",
@@ -177,6 +180,8 @@ def test_what_is_more_than_plain_is_not_saved(text):
         ("INSERT INTO t (a) VALUES (1)", "t"),
         ("WITH x AS (SELECT 1) UPDATE t SET a = 1 WHERE b", "t"),
         ("SET GLOBAL Max_Connections = 3", "@@max_connections"),
+        ("SET @@GLOBAL.Max_Connections = 3", "@@max_connections"),
+        ("ALTER SYSTEM SET work_mem = '1MB'", "@@work_mem"),
         ("VACUUM", ""),
         ("SELECT pg_terminate_backend(1)", ""),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
+import orjson
 from pydantic import SecretStr
 
 from stopgap.action import Action, Danger, Json, Moment, Restored, Reverted, Settled, reveal
@@ -18,7 +19,7 @@ from stopgap.backends.rows import Rows
 from stopgap.backends.statement import Kind, Statement, parse_statement
 from stopgap.backends.worker import Work, work
 from stopgap.context import Context
-from stopgap.errors import PermanentError, TemporaryError
+from stopgap.errors import ActionError, PermanentError, TemporaryError
 
 _MOST_OBSERVED = 100  # rows
 _PLAN = 10_000  # lines of EXPLAIN
@@ -102,7 +103,12 @@ class Sql(Action[SqlParams]):
         secret = isinstance(params.at, SecretStr)
         digest = hashlib.sha256(reveal(params.at).encode()).hexdigest()[:16]
         place = f"sql:{digest}" if secret else params.login.place.name
-        return tuple(dict.fromkeys(f"{place}#{s.subject}" if s.subject else place for s in params.parsed))
+        server = place if secret else params.login.place.server
+
+        def name(subject: str) -> str:
+            return f"{server if subject.startswith('@@') else place}#{subject}" if subject else place
+
+        return tuple(dict.fromkeys(name(statement.subject) for statement in params.parsed))
 
     def undo_by_hand(self, params: SqlParams, before: Json) -> str:
         """Show the old values of a few rows, or the statements that take back."""
@@ -129,6 +135,7 @@ class Sql(Action[SqlParams]):
         def rehearsed(task: Work) -> None:
             _seen(params, task.session)
             for statement in explained:
+                task.session.check_rollback(statement)
                 task.session.rows(parse_statement(f"EXPLAIN {statement.text}"), params.bound(), _PLAN)
 
         await _with(params, Mode.WRITE if explained else Mode.READ, moment, rehearsed)
@@ -137,30 +144,33 @@ class Sql(Action[SqlParams]):
         """Compare: a transaction is whole, so one row that is still about to change says that it was not done."""
         if not params.save:
             return observed.settled(before, now)
-        undone = [row for row in before["rows"] if row in now["rows"]]
-        return Settled.NOT_DONE if undone else Settled.DONE
+        return Settled.NOT_DONE if _written(before) & _written(now) else Settled.DONE
 
     def settled_revert(self, params: SqlParams, before: Json, now: Json) -> Settled:
         """Compare: all rows are there again."""
         if not params.save:
             return observed.settled_revert(before, now)
-        return Settled.DONE if all(row in now["rows"] for row in before["rows"]) else Settled.NOT_DONE
+        return Settled.DONE if _written(before) <= _written(now) else Settled.NOT_DONE
 
     async def run(self, params: SqlParams, before: Json, moment: Moment) -> Json:
         """Execute the statements; commit if no more rows were changed than may be, and only those that were saved."""
+        lasting: list[Statement] = []
 
         def done(task: Work) -> Json:
-            if params.save:
-                _insist(params, task.session, Rows.kept(before))
+            most = _insist(params, task.session, Rows.kept(before)) if params.save else None
             touched = 0
             for statement in params.parsed:
+                if params.together:
+                    task.session.check_rollback(statement)
                 touched += task.session.change(statement, params.bound())
-                _bounded(params, touched)
+                lasting.extend(() if params.together or not params.revert else (statement,))
+                _bounded(params, touched, most)
             after = _left(params, task.session, before)
             task.commit()
             return {"after": after}
 
-        return await _with(params, Mode.WRITE if params.together else Mode.ALONE, moment, done)
+        mode = Mode.WRITE if params.together else Mode.ALONE
+        return await _with(params, mode, moment, done, lasting=lasting)
 
     async def revert(self, params: SqlParams, before: Json, receipt: Json, moment: Moment) -> Reverted:
         """Put back the rows, or execute `revert`; leave alone what somebody changed."""
@@ -180,9 +190,8 @@ class Sql(Action[SqlParams]):
                     task.session.change(statement, params.bound() | row)
             task.commit()
 
-        await _with(
-            params, Mode.WRITE if statements[0].transactional else Mode.ALONE, moment, undone, statements
-        )
+        mode = Mode.WRITE if statements[0].transactional else Mode.ALONE
+        await _with(params, mode, moment, undone, statements=statements)
         return Reverted(Restored.REVERTED, _line("; ".join(map(str, statements)), 200))
 
 
@@ -200,15 +209,20 @@ def _seen(params: SqlParams, session: Session) -> Json:
         raise PermanentError(f"observe returns more than {_MOST_OBSERVED} rows: select fewer") from None
 
 
-def _insist(params: SqlParams, session: Session, kept: Rows) -> None:
-    """Raise TemporaryError if a row is about to change that was not saved as it is."""
+def _insist(params: SqlParams, session: Session, kept: Rows) -> int:
+    """Return how many rows are about to change. Raises TemporaryError if one of them was not saved as it is."""
     saved = _saved(params)
     now = saved.find(session, params.bound(), params.max_rows or 0, keep=True)
     if not saved.unchanged(kept, now):
         raise TemporaryError(f"rows of {saved.table} were changed by somebody else since they were observed")
+    return len(now.rows)
 
 
-def _bounded(params: SqlParams, touched: int) -> None:
+def _bounded(params: SqlParams, touched: int, saved: int | None) -> None:
+    if saved is not None and touched > saved:  # PostgreSQL looks anew for each statement
+        raise TemporaryError(
+            f"{touched - saved} rows came to those that were saved just now: nothing was changed"
+        )
     if params.max_rows is not None and touched > params.max_rows:
         raise PermanentError(
             f"{touched} rows would be changed, at most {params.max_rows} may be: nothing was changed"
@@ -244,9 +258,14 @@ async def _with(
     mode: Mode,
     moment: Moment,
     does: Callable[[Work], T],
+    *,
     statements: Sequence[Statement] = (),
+    lasting: Sequence[Statement] = (),
 ) -> T:
-    """Do something with a connection. Raises ActionError when known not done, NoClearAnswer when not known."""
+    """Do something with a connection. Raises ActionError when known not done, NoClearAnswer when not known.
+
+    `lasting` are the statements that have been done for good, and are to be taken back, when something goes wrong.
+    """
     try:
         return await work(params.login, mode, moment.timeout.total_seconds(), does)
     except DatabaseFault as fault:
@@ -256,9 +275,13 @@ async def _with(
         text = fault.told(secrets, hidden=isinstance(params.at, SecretStr))
         lost = fault.trouble is Trouble.AWAY and not fault.connecting and mode is not Mode.READ
         rows_only = all(each.kind is Kind.ROWS for each in statements or params.parsed)
-        if lost and (fault.committing or not rows_only):
+        if lasting or (lost and (fault.committing or not rows_only)):
             raise NoClearAnswer(text) from None
         raise (TemporaryError if fault.trouble in _LATER else PermanentError)(text) from None
+    except ActionError as error:
+        if lasting:
+            raise NoClearAnswer(str(error)) from None
+        raise
 
 
 # --- words ---
@@ -274,6 +297,10 @@ def _destroys(text: str) -> bool:
         return parse_statement(text).kind is Kind.DESTRUCTIVE
     except ValueError:
         return False  # told when the parameters were checked
+
+
+def _written(kept: Json) -> set[bytes]:
+    return set(map(orjson.dumps, kept["rows"]))
 
 
 def _saved(params: SqlParams) -> Saved:

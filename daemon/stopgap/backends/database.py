@@ -78,6 +78,9 @@ class Session(ABC):
     def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Execute, and return how many rows were changed. Raises DatabaseFault."""
 
+    def check_rollback(self, statement: Statement) -> None:  # noqa: B027 - most can
+        """See that what a statement changes can be rolled back. Raises DatabaseFault."""
+
     @abstractmethod
     def commit(self) -> None:
         """Make all of it last. Raises DatabaseFault."""
@@ -99,6 +102,11 @@ class Database(Place):
     """What makes a SELECT keep its rows from others until the end."""
     overriding: ClassVar[str] = ""
     """What lets an INSERT name a value for a column that makes its own."""
+
+    @property
+    def server(self) -> str:
+        """Name the server, all databases of it; a file is its own."""
+        return self.name
 
     @property
     @abstractmethod

@@ -32,6 +32,11 @@ _PORT = 3306
 _GRACE_SECONDS = 2.0  # for the server to say that its own limit was reached
 _INTERRUPT_SECONDS = 2.0
 _NO_CONNECTION = 2003
+_ENGINE = (
+    "SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine"
+    " WHERE t.table_schema = IF(%(schema)s = '', DATABASE(), %(schema)s) AND LOWER(t.table_name) = %(table)s"
+    " AND e.transactions <> 'YES'"
+)
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DENIED = {1044, 1045, 1141, 1142, 1143, 1227, 1370, 1698, 1820, 1862, 3118, 4151}
 _BUSY = {1040, 1203, 1205, 1206, 1213, 1226, 1317, 1969, 3024, 3572}
@@ -80,10 +85,14 @@ class Mysql(Database):
             raise ValueError(f"{str(locator)!r} lacks a host: write {self.example}")
 
     @property
+    def server(self) -> str:
+        """Return `mysql:host:port`."""
+        return f"mysql:{self._address.shown if self._address.host else self._address.options['unix_socket']}"
+
+    @property
     def name(self) -> str:
         """Return `mysql:host:port/database`."""
-        where = self._address.shown if self._address.host else self._address.options["unix_socket"]
-        return f"mysql:{where}/{self._database}"
+        return f"{self.server}/{self._database}"
 
     @property
     def host(self) -> tuple[str, int] | None:
@@ -183,6 +192,15 @@ class MysqlSession(Session):
         """Execute."""
         columns, _, count = self._run(_written(statement), values)
         return 0 if columns else count
+
+    def check_rollback(self, statement: Statement) -> None:
+        """Ask for the table's engine: MyISAM, Aria and others keep what was changed, whatever becomes of the transaction."""
+        schema, _, table = statement.subject.rpartition(".")
+        values = {"schema": schema, "table": table}
+        _, rows, _ = self._run(_ENGINE, values)
+        if rows:
+            text = f"{rows[0][0]} is of the engine {rows[0][1]}, which rolls nothing back: its rows cannot be bounded"
+            raise DatabaseFault(Trouble.REFUSED, self._place.name, text)
 
     def commit(self) -> None:
         """Commit."""

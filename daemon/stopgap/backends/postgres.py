@@ -91,14 +91,15 @@ class Postgres(Database):
             raise ValueError(f"{str(locator)!r} lacks a host or a database: write {self.example}")
 
     @property
+    def server(self) -> str:
+        """Return `postgres:host:port`."""
+        place = self._address
+        return "postgres:" + (place.shown if place.host else f"{place.options['host']}:{place.port}")
+
+    @property
     def name(self) -> str:
         """Return `postgres:host:port/database`."""
-        where = (
-            self._address.shown
-            if self._address.host
-            else f"{self._address.options['host']}:{self._address.port}"
-        )
-        return f"postgres:{where}/{self._database}"
+        return f"{self.server}/{self._database}"
 
     @property
     def host(self) -> tuple[str, int] | None:

@@ -102,7 +102,10 @@ class Statement:
             return Kind.DESTRUCTIVE if endless else Kind.ROWS
         if self.verb in _READS:
             return Kind.DESTRUCTIVE if "into" in words else Kind.READ
-        return Kind.UPKEEP if self.verb in _UPKEEP or self._tuning(words) else Kind.DESTRUCTIVE
+        upkeep = (
+            self.verb in _UPKEEP and not _ROWS & set(words) and "into" not in words
+        )  # ANALYZE DELETE deletes
+        return Kind.UPKEEP if upkeep or self._tuning(words) else Kind.DESTRUCTIVE
 
     @property
     def transactional(self) -> bool:
@@ -124,8 +127,12 @@ class Statement:
         for i, token in enumerate(words):
             if opener and token.low == opener:
                 return _bare("".join(t.text for t in _dotted(words[i + 1 :])))
-        if self.kind is Kind.UPKEEP and self.verb == "set":
-            return "@@" + "".join(t.text for t in _dotted(words[2:])).lower()
+        if self.kind is Kind.UPKEEP and self.verb in (
+            "set",
+            "alter",
+        ):  # SET GLOBAL x, @@GLOBAL.x, ALTER SYSTEM SET x
+            start = 5 if words[1].text == "@" else 3 if self.verb == "alter" else 2
+            return "@@" + _bare("".join(t.text for t in _dotted(words[start:])))
         return ""
 
     @cached_property
