@@ -283,6 +283,10 @@ def test_a_file_that_holds_no_event_is_an_error_that_says_what_was_expected(tmp_
     (tmp_path / "broken.gz").write_bytes(b"no gzip")
     with pytest.raises(HistoryError, match=r"broken\.gz cannot be read: Not a gzipped file"):
         read(Evented((tmp_path / "broken.gz",)))
+    whole = gzip.compress(b"{}\n" * 1000)
+    (tmp_path / "bits.gz").write_bytes(whole[:12] + b"\xff" * 8 + whole[20:])
+    with pytest.raises(HistoryError, match=r"bits.gz cannot be read: Error"):
+        read(Evented((tmp_path / "bits.gz",)))
 
 
 def test_what_an_event_says_of_itself_outranks_its_kind(tmp_path):

@@ -8,6 +8,7 @@ that is not JSON is counted; several files, as several Alertmanagers or a rotati
 
 import gzip
 import heapq
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,7 +118,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             while line := file.readline(LONGEST):
                 if line.strip():
                     yield line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise HistoryError(f"{path} cannot be read: {why}") from None
 
