@@ -149,7 +149,13 @@ async def test_the_command_says_what_the_rules_would_have_done(prom, tmp_path):
     said = await asyncio.to_thread(backtest, *given, "--json")
     assert said.exit_code == 0, said.output
     told = json.loads(said.stdout)
-    assert told["alerts"] == {"transitions": 6, "distinct": 2, "already_firing": 0, "unmatched": 0}
+    assert told["alerts"] == {
+        "transitions": 6,
+        "distinct": 2,
+        "already_firing": 0,
+        "unmatched": 0,
+        "untaken": [],
+    }
     mock = told["rules"]["hotel/mock"]
     assert (mock["incidents"], mock["mitigations"], mock["reverts"], mock["handed_over"]) == (3, 3, 3, 0)
     assert mock["past_max_hold"] == 1

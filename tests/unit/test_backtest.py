@@ -108,6 +108,7 @@ def test_what_no_rule_takes_is_counted_once_per_alert(rulebook):
     other = alert("Other")
     result = backtest(rulebook(), fires("+0", other), ends("09:20", other), fires("09:30", other))
     assert (result.alerts.unmatched, result.alerts.distinct, result.alerts.already) == (1, 1, 1)
+    assert shape(result)["alerts"]["untaken"] == ["Other"]
     assert result.total.incidents == 0
     assert result.total.headroom.at is None
 

@@ -17,6 +17,7 @@ from stopgap.backtest.page import page
 from stopgap.backtest.picture import COLUMNS, MOST_LANES, MOST_RULES, picture
 from stopgap.backtest.result import Alerts, Overlap, Result, Score, StormSpell
 from stopgap.backtest.trace import Standing, Stretch, Trace
+from stopgap.backtest.words import intro
 from stopgap.cli import app
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "backtest"
@@ -178,6 +179,22 @@ def trace(rule="p/r", target="t", *stretches):
 def result(*traces, **more):
     given = {"rules": {"p/r": Score()}, "total": Score(), "traces": traces, **more}
     return Result("rules/", "a file", DAY, Alerts(), **given)
+
+
+@pytest.mark.parametrize(
+    ("alerts", "said"),
+    [
+        (Alerts(), []),
+        (Alerts(distinct=2), ["A rule takes each of them."]),
+        (Alerts(distinct=2, unmatched=2, untaken=("Disk",)), ["No rule takes 2 of these alerts: Disk."]),
+        (
+            Alerts(distinct=12, unmatched=12, untaken=tuple(f"A{number:02}" for number in range(12))),
+            [f"No rule takes 12 of these alerts: {', '.join(f'A{n:02}' for n in range(10))} and 2 more."],
+        ),
+    ],
+)
+def test_the_alerts_that_no_rule_takes_are_named_within_a_bound(alerts, said):
+    assert list(intro(replace(result(), alerts=alerts))[2:]) == said
 
 
 class Markup(HTMLParser):

@@ -29,6 +29,7 @@ MOST = 2_000_000  # transitions of one backtest
 EVERY = 500  # instants between two words of progress
 ALLOCATIONS = 20_000  # between two looks for garbage
 PERSON = "backtest"
+ALERTNAME = "alertname"
 
 
 async def read(history: History, period: Period, progress: Progress) -> list[Transition]:
@@ -103,11 +104,13 @@ class Replay:
     def alerts(self, rulebook: Rulebook) -> Alerts:
         """Count the alerts of the history, and those that no rule takes."""
         distinct = {one.alert.fingerprint: one.alert for one in self.history if one.alert.firing}
+        untaken = [alert for alert in distinct.values() if not rulebook.index.find(alert.labels)]
         return Alerts(
             transitions=len(self.history),
             distinct=len(distinct),
             already=sum(one.at == self.period.since and one.alert.firing for one in self.history),
-            unmatched=sum(not rulebook.index.find(alert.labels) for alert in distinct.values()),
+            unmatched=len(untaken),
+            untaken=tuple(sorted({alert.labels.get(ALERTNAME, "") for alert in untaken})),
         )
 
 

@@ -82,12 +82,16 @@ class StormSpell:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """What the history held: transitions, distinct alerts, how many fired at its beginning, and how many no rule takes."""
+    """What the history held: transitions, distinct alerts, how many fired at its beginning, and how many no rule takes.
+
+    `untaken` are the names of those that no rule takes, each once.
+    """
 
     transitions: int = 0
     distinct: int = 0
     already: int = 0
     unmatched: int = 0
+    untaken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

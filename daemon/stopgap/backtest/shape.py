@@ -24,6 +24,7 @@ def shape(result: Result) -> dict[str, Any]:
             "distinct": alerts.distinct,
             "already_firing": alerts.already,
             "unmatched": alerts.unmatched,
+            "untaken": list(alerts.untaken),
         },
         "total": _score(result.total),
         "rules": {name: _score(score) for name, score in result.rules.items()},

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stopgap.backtest.result import Overlap, Result, Score, StormSpell
+from stopgap.backtest.result import Alerts, Overlap, Result, Score, StormSpell
 from stopgap.duration import span
 
 ALL = "all rules"
 HEADS = ("incidents", "started", "helped", "reverted", "refused", "handed over", "longest hold")
 LONGEST = 120  # characters of one value
+NAMED = 10  # alerts that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,18 @@ def intro(result: Result) -> tuple[str, ...]:
     return (
         f"What {result.rules_from} would have done from {when(period.since)} to {when(period.until)} ({length}).",
         f"History: {result.source}: {alerts.distinct} alerts fired{already}, {alerts.transitions} transitions.",
-        f"No rule takes {alerts.unmatched} of these alerts."
-        if alerts.unmatched
-        else "A rule takes each of them.",
+        *_untaken(alerts),
     )
+
+
+def _untaken(alerts: Alerts) -> tuple[str, ...]:
+    """Say which alerts no rule takes; of no alerts there is nothing to say."""
+    if not alerts.unmatched:
+        return ("A rule takes each of them.",) if alerts.distinct else ()
+    left = len(alerts.untaken) - NAMED
+    more = f" and {left} more" if left > 0 else ""
+    names = ", ".join(name[:LONGEST] for name in alerts.untaken[:NAMED])
+    return (f"No rule takes {alerts.unmatched} of these alerts: {names}{more}.",)
 
 
 def totals(result: Result) -> tuple[tuple[str, str], ...]:
