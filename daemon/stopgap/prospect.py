@@ -86,7 +86,11 @@ def _begins(case: Case, until: datetime | None, why: str) -> Next:
     state = case.state
     if not state.applying:
         left = f" ({state.reason})" if state.reason else ""
-        return Next(Doing.NOTHING, f"do nothing more until its alerts are over{left}", state.reason, why)
+        mine = state.handed_over and not state.flaw
+        back = ": a person has it, who can give it back with `stopgap retry`" if mine else ""
+        return Next(
+            Doing.NOTHING, f"do nothing more until its alerts are over{left}{back}", state.reason, why
+        )
     asked = pending(state)
     if asked is not None:
         text = f"wait for a person's yes until {clock(asked.until, case.now)}: no answer means no"
@@ -101,6 +105,9 @@ def _begins(case: Case, until: datetime | None, why: str) -> Next:
 
 
 def _acts(case: Case, until: datetime | None, why: str) -> Next:
+    if case.state.by_hand is not None:
+        text = f"wait for a person to do {_act(case, case.state.by_hand)} and to say `stopgap done`"
+        return Next(Doing.WAIT, f"{text}; it fails{_at(until, case.now)}", case.state.reason, why, until)
     return Next(Doing.WAIT, f"try again{_at(until, case.now)}", case.state.reason, why, until)
 
 

@@ -101,6 +101,13 @@ SAID = [
         (Doing.WAIT, "try again at 09:00:10Z"),
     ),
     (
+        Timeline().opens().begins().step(K.STEP_STARTED, by_hand=True),
+        (
+            Doing.WAIT,
+            "wait for a person to do step `switch` of rung 'a way out' and to say `stopgap done`; it fails at 09:00:30Z",
+        ),
+    ),
+    (
         acting(Ref(0, Role.DO, 0)).step(K.STEP_UNKNOWN, unclear=True).does(),
         (Doing.WAIT, "wait for a person: it cannot go on by itself (unknown_outcome)"),
     ),
@@ -140,8 +147,10 @@ def test_whoever_is_handed_over_or_shadowed_does_nothing_more():
     timeline = Timeline().opens().say(K.HANDED_OVER, reason="ladder_exhausted")
     assert words(timeline) == (
         Doing.NOTHING,
-        "do nothing more until its alerts are over (ladder_exhausted)",
+        "do nothing more until its alerts are over (ladder_exhausted): a person has it, who can give it back with `stopgap retry`",
     )
+    flawed = Timeline().opens(flaw="empty_target").say(K.HANDED_OVER, reason="empty_target")
+    assert words(flawed) == (Doing.NOTHING, "do nothing more until its alerts are over (empty_target)")
     timeline = Timeline().opens().begins().done().say(K.REVERT_STARTED, cause=Cause.PERSON, rungs=[0])
     timeline.undoes().undone().does()
     assert words(timeline) == (Doing.NOTHING, "do nothing more until its alerts are over")
