@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 from tests.backtesting import DAY, START, alert, at, ends, fires
+from tests.suites import pack
 
 from stopgap.app import build_catalog
-from stopgap.backtest.assumed import Assumed, Environ
+from stopgap.backtest.assumed import Assumed
 from stopgap.backtest.compare import differences
 from stopgap.backtest.history import HistoryError, Period
 from stopgap.backtest.replay import Replay, read as read_history
@@ -14,6 +15,7 @@ from stopgap.backtest.result import Hold, Score
 from stopgap.backtest.shape import compared, shape
 from stopgap.config import load
 from stopgap.probe import Verdict
+from stopgap.simulate.environ import PLACEHOLDER, Environ
 from stopgap.simulate.stage import Stage
 
 RULES = """
@@ -237,11 +239,22 @@ def test_an_alert_that_comes_back_soon_is_a_flap(rulebook):
 def test_no_secret_is_needed():
     environ = Environ(HOME="/x")
     assert environ["HOME"] == environ.get("HOME") == "/x"
-    assert environ.get("STOPGAP_SECRET_KEY") == environ["STOPGAP_SECRET_KEY"] == "assumed"
+    assert environ.get("STOPGAP_SECRET_KEY") == environ["STOPGAP_SECRET_KEY"] == PLACEHOLDER
     assert environ.get("STOPGAP_SECRET_KEY_FILE") is None
     assert environ.get("OTHER", "no") == "no"
     with pytest.raises(KeyError):
         environ["OTHER"]
+
+
+def test_a_secret_may_be_a_whole_address(tmp_path):
+    rule = """
+rules:
+  - name: hook
+    match: alertname="A"
+    do: [{http: {url: "{{ secrets.hook }}", method: POST}}]
+"""
+    place = pack(tmp_path, rule, "name: shop\nsecrets: [hook]\n")
+    assert load(place, Stage(build_catalog).catalog, environ=Environ()).rules
 
 
 async def test_a_history_that_is_too_long_is_an_error_that_says_the_cure(monkeypatch):

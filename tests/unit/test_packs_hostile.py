@@ -12,12 +12,12 @@ from stopgap.config import load
 from stopgap.guard import Reason, Refusal
 from stopgap.plan import plan, plan_probes, references, target_of
 from stopgap.rule import Rule, RungSpec
-from stopgap.suite.packs import _Placeholders
+from stopgap.simulate.environ import Environ
 from stopgap.template import Scope, Template
 
 ROOT = Path(__file__).parents[2] / "rules"
 CATALOG = build_catalog(bare_context())
-LOADED = load(ROOT, CATALOG, environ=_Placeholders())
+LOADED = load(ROOT, CATALOG, environ=Environ())
 HOSTILE = {
     "command": "; rm -rf /",
     "substitution": "$(x)",

@@ -8,11 +8,11 @@ from ruamel.yaml import YAML
 from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.config.codes import Odd
-from stopgap.suite.packs import _Placeholders
+from stopgap.simulate.environ import Environ
 
 ROOT = Path(__file__).parents[2] / "rules"
 PACKS = sorted(path.parent.name for path in ROOT.glob("*/pack.yaml"))
-LOADED = load(ROOT, build_catalog(bare_context()), environ=_Placeholders())
+LOADED = load(ROOT, build_catalog(bare_context()), environ=Environ())
 ALERTS = [
     (pack, rule["alert"], rule.get("labels", {}))
     for pack in PACKS

@@ -105,23 +105,3 @@ def _rung(rung: RungSpec) -> RungSpec:
 
 def _verify(spec: ProbeSpec) -> ProbeSpec:
     return replace(spec, probe=spec.probe + AS_ASSUMED, recheck=SELDOM)
-
-
-class Environ(dict[str, str]):
-    """An environment in which every secret of the rules is set: nothing here needs its value, so nobody need know it."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a variable."""
-        return self[key] if key in self else default  # noqa: SIM401 - dict.get never asks __missing__
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or self._assumed(key)
-
-    def __missing__(self, key: str) -> str:
-        if self._assumed(key):
-            return "assumed"
-        raise KeyError(key)
-
-    @staticmethod
-    def _assumed(key: object) -> bool:
-        return isinstance(key, str) and key.startswith("STOPGAP_SECRET_") and not key.endswith("_FILE")

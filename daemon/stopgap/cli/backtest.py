@@ -122,11 +122,11 @@ class _Asked:
 def _loaded(paths: tuple[Path, ...], given: dict[str, str]) -> _Rules:
     """Load rules; ends with 2 when something is wrong with them."""
     from stopgap.app import build_catalog
-    from stopgap.backtest.assumed import Environ
     from stopgap.cli.problems import refuse
     from stopgap.config import Loaded, load
     from stopgap.errors import ConfigError, Problem
     from stopgap.matcher import MatcherIndex
+    from stopgap.simulate.environ import Environ
     from stopgap.simulate.stage import Stage
 
     found, problems = list[Loaded](), list[Problem]()

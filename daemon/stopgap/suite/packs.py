@@ -11,14 +11,12 @@ from stopgap.config.findings import Findings
 from stopgap.config.node import Mark, Node
 from stopgap.config.source import PACK, read_file
 from stopgap.errors import ConfigError, Problem
+from stopgap.simulate.environ import SECRET, Environ
 from stopgap.suite.running import Cast
 from stopgap.suite.script import Script
 
 ENDINGS = (".test.yaml", ".test.yml")
 MOST_FILES = 1000
-_SECRET, _FILE = "STOPGAP_SECRET_", "_FILE"
-PLACEHOLDER = "https://placeholder.invalid/"
-"""What a secret is where no test says otherwise: a text, and an address that nobody has."""
 
 
 def files_below(paths: Iterable[Path], findings: Findings) -> tuple[Path, ...]:
@@ -62,20 +60,6 @@ def pack_of(test: Path) -> Path:
     return next((each for each in beside if each.is_file()), folder)
 
 
-class _Placeholders(dict[str, str]):
-    """An environment in which every secret is set."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return what a test says of a secret, else a placeholder for it; nothing else is set."""
-        if name.startswith(_SECRET) and not name.endswith(_FILE):
-            return super().get(name, PLACEHOLDER)
-        return super().get(name, default)
-
-    def __getitem__(self, name: str) -> str:
-        found: str = self.get(name, "")
-        return found
-
-
 class Packs:
     """The rules of packs, each loaded once for each set of vars and secrets. `given` are the vars of the command line."""
 
@@ -105,7 +89,7 @@ class Packs:
         given = {**self._given, **own}
         key = (place, *sorted(given.items()), None, *sorted(secrets.items()))
         if key not in self._loaded:
-            environ = _Placeholders({f"{_SECRET}{name.upper()}": value for name, value in secrets.items()})
+            environ = Environ({f"{SECRET}{name.upper()}": value for name, value in secrets.items()})
             self._loaded[key] = load(place, self._catalog, vars=given, environ=environ, read=self._read)
         return self._loaded[key]
 
