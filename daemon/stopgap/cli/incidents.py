@@ -132,7 +132,9 @@ def _listing(rows: list[dict[str, Any]]) -> None:
 
 def _brief(row: dict[str, Any]) -> str:
     """Say in words that fit into a column what a person must see first."""
-    return f"DRILL: {_stands(row)}" if row["drill"] else _stands(row)
+    if not row["drill"]:
+        return _stands(row)
+    return f"DRILL: {row['outcome'] or _stands(row)}"  # short: beside it stand the rule and the target
 
 
 def _stands(row: dict[str, Any]) -> str:
@@ -141,9 +143,9 @@ def _stands(row: dict[str, Any]) -> str:
         return "needs approval"
     if row["by_hand"]:
         return "needs a person"
-    if row["phase"] == "waiting" and row["reason"]:
-        return str(row["reason"])
-    return "handed over" if row["handed_over"] and row["phase"] != "closed" else standing(row)
+    if row["handed_over"] and row["phase"] != "closed":
+        return "handed over"
+    return str(row["reason"]) if row["phase"] == "waiting" and row["reason"] else standing(row)
 
 
 def _age(row: dict[str, Any]) -> str:
@@ -187,7 +189,13 @@ def _approval(asked: dict[str, Any]) -> str:
 
 
 _NAMES = ("name", "action", "probe", "fingerprint", "contact", "when")
-_REASONS = ("outcome", "cause", "reason", "verdict", "detail", "text", "why", "until")
+_REASONS = ("outcome", "cause", "reason", "verdict", "detail", "text", "why")
+
+
+def _until(line: dict[str, Any]) -> str:
+    """Write when something ends: the time, and the day where it is another one than that of the line."""
+    until, at = str(line["until"]), str(line.get("at", ""))
+    return f"{until[11:19]}Z" if until[:10] == at[:10] else f"{until[:10]} {until[11:19]}Z"
 
 
 def in_words(line: dict[str, Any]) -> str:
@@ -196,6 +204,7 @@ def in_words(line: dict[str, Any]) -> str:
     if said.get("text"):
         said.pop("action", None)  # the text names it
     words = [str(said[key]) for key in (*_NAMES, *_REASONS) if said.get(key)]
+    words += [f"until {_until(line)}"] if line.get("until") else []
     if line.get("role") in ("revert", "reactivate"):
         words.insert(0, f"({line['role']})")
     if line.get("verified") is False:
