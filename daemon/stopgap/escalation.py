@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from types import MappingProxyType
 
-from stopgap.audience import hearers
+from stopgap.audience import DEFAULT, hearers
 from stopgap.guard import Reason
 from stopgap.incident import Answer, Event, EventKind as K, Incident, Phase
 from stopgap.rule import Escalation, Mode, Rule
@@ -25,6 +25,10 @@ MITIGATED, ACKNOWLEDGED = "mitigated", "acknowledged"  # what `even_if` may name
 AFTER, EVERY = "after", "every"
 ENDS = frozenset({K.RESOLVED, K.CLOSED})
 """What only those hear who were told of the incident before."""
+SITE = Rule(
+    pack="", name="control", version="", matchers=(), escalate=(Escalation(K.STORM_BEGAN, (DEFAULT,)),)
+)
+"""Who hears of what concerns no single incident."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from stopgap.clock import Clock
 from stopgap.contacts import Contacts
 from stopgap.dispatch import Dispatch
 from stopgap.errors import StoreError, TemporaryError
-from stopgap.escalation import Docket, Due, docket_of, due, next_ring, note, settled
+from stopgap.escalation import SITE, Docket, Due, docket_of, due, next_ring, note, settled
 from stopgap.incident import Event, EventKind as K, Incident, Phase
 from stopgap.journal import CONTROL, Append, Journal, Line
 from stopgap.messages import Occasion, compose
-from stopgap.rule import Escalation, Rule
+from stopgap.rule import Rule
 from stopgap.timers import Timers
 from stopgap.transitions import apply, fold
 
@@ -44,9 +44,6 @@ REMEMBERED = 1000  # events whose text need not be read again from the timeline
 RECENT = timedelta(hours=1)  # how long after its end an incident, or a storm, is still told of
 MOST_CLOSED, PAGE = 5000, 500  # closed incidents that are looked at
 BREATH = 0.005  # seconds of work between two breaths of the event loop
-
-SITE = Rule(pack="", name=CONTROL, version="", matchers=(), escalate=(Escalation(K.STORM_BEGAN, (DEFAULT,)),))
-"""Who hears of what concerns no single incident."""
 
 Link = Callable[[str, int, str], str]
 """Returns the link with which a contact answers a request (incident, number, contact), or nothing."""

@@ -10,16 +10,13 @@ from datetime import datetime
 
 from stopgap.audience import DEFAULT
 from stopgap.clock import Clock
-from stopgap.escalation import Docket, Due, due, next_ring, note, settled
+from stopgap.escalation import SITE, Docket, Due, due, next_ring, note, settled
 from stopgap.incident import Event, EventKind as K, Incident, Phase
 from stopgap.journal import CONTROL, Append, Journal, Line
 from stopgap.messages import Occasion, compose
-from stopgap.rule import Escalation, Rule
+from stopgap.rule import Rule
 from stopgap.timers import Timers
 from stopgap.transitions import apply
-
-SITE = Rule(pack="", name=CONTROL, version="", matchers=(), escalate=(Escalation(K.STORM_BEGAN, (DEFAULT,)),))
-"""Who hears of what concerns no single incident, as `tell.py` has it."""
 
 Known = Callable[[str, str], bool]
 """Tells whether a pack or the site has a contact of this name."""
