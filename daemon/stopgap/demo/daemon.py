@@ -48,7 +48,8 @@ class Daemon:
         """Start it, and return when it takes notifications. Raises LabError with the end of its log."""
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         variables = self.data / "vars.yaml"
-        own = {f"{PACK}/{name}": value for name, value in self.lab.vars.items()}  # other packs have the same names
+        # other packs have vars of the same names
+        own = {f"{PACK}/{name}": value for name, value in self.lab.vars.items()}
         variables.write_text(json.dumps(own), encoding="utf-8")  # JSON is YAML
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
