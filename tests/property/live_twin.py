@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from stopgap.store import open_store
 from stopgap.tell import Teller
 from stopgap.terms import Terms
 
+_WHY = {"note": "text"}  # what an order calls the reason
 REAL = build_catalog(bare_context())
 
 
@@ -151,8 +152,10 @@ class LiveTwin:
         """Give an order about the incident that opened last, if that is possible."""
         if not self.opened:
             return
-        more: dict[str, Any] = {"keep": True} if verb == "close" else {}
+        more = {"close": {"keep": True}, "extend": {"for_": timedelta(minutes=7)}}.get(verb, {})
         try:
-            await getattr(self.orders, verb)(self.opened[-1], "anna", "because", **more)
+            await getattr(self.orders, verb)(
+                self.opened[-1], by="anna", **{_WHY.get(verb, "why"): "because"}, **more
+            )
         except (NotPossible, NoSuchIncident):
             return

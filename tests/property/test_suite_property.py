@@ -59,16 +59,44 @@ rules:
     target: "unit {{ labels.service }}"   # of its own: who comes first at one instant is chance in real life
     do: [{restart: "systemd://{{ labels.service }}"}]
     guard: {cooldown: 4m}
+  - name: ask
+    match: alertname="Odd"
+    target: "odd {{ labels.service }}"
+    recovered: [{http: "http://cause/"}]
+    ladder:
+      - name: reload
+        do: [{flag: {at: "env:///etc/odd-{{ labels.service }}.env", set: {CACHE: long}}}]
+        activate: [{manual: {say: reload it}, timeout: 3m}]
+        verify: [{http: "http://ready/", after: 3s, within: 20s}]
+      - name: look
+        do: [{manual: {say: look at it}, timeout: 4m}, {scale: {at: "fly://odd-{{ labels.service }}", count: 3, min: 1, max: 5}}]
+        once: true
+    hold: 1m
+    max_hold: 10m
 """
 CONTACTS = ("default", "oncall", "lead")
 ALERTS = tuple(
-    {"alertname": name, "service": service} for name in ("Slow", "Down") for service in ("api", "web")
+    {"alertname": name, "service": service} for name in ("Slow", "Down", "Odd") for service in ("api", "web")
+)
+ORDERS = (
+    "ack",
+    "approve",
+    "deny",
+    "revert",
+    "close",
+    "note",
+    "retry",
+    "retry",
+    "done",
+    "done",
+    "extend",
+    "adopt",
 )
 WHAT = (
     st.tuples(st.sampled_from(["fire", "fire", "resolve"]), st.integers(0, len(ALERTS) - 1))
     | st.tuples(st.sampled_from(["ready", "cause"]), st.sampled_from(["healthy", "unhealthy", "unknown"]))
     | st.tuples(st.sampled_from(["flag", "restart", "scale"]), st.booleans())
-    | st.tuples(st.just("person"), st.sampled_from(["ack", "approve", "deny", "revert", "close", "note"]))
+    | st.tuples(st.just("person"), st.sampled_from(ORDERS))
     | st.tuples(st.sampled_from(["brake", "crash"]), st.booleans())
 )
 GAPS = st.sampled_from([1, 2, 7, 31, 64, 133, 400, 1000])
@@ -132,7 +160,8 @@ def written(timeline: list[tuple[float, str, Any]], mode: Mode, end: float) -> d
         elif what == "brake":
             test["people"].append({**when, "brake" if which else "release": "anna"})
         elif what == "person":
-            test["people"].append({**when, which: "anna", **({"keep": True} if which == "close" else {})})
+            more = {"close": {"keep": True}, "extend": {"for": "7m"}}.get(which, {})
+            test["people"].append({**when, which: "anna", **more})
     test["expect"] = [{"at": duration(end), "values": {"nothing": "as it was"}}]
     return {"tests": [test]}
 
