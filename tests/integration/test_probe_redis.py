@@ -1,6 +1,8 @@
 """The redis probe against a real server: each cell of its row in the table of verdicts."""
 
+import os
 import re
+import resource
 import socket
 import time
 from datetime import timedelta
@@ -81,6 +83,20 @@ async def test_refused_silent_and_away_are_unhealthy_and_denied_is_unknown():
     with pytest.raises(ProbeError, match="does not resolve"):
         await ask("redis://nowhere.invalid/0")
     assert (await ask("redis:///0?unix_socket=/nowhere")).verdict is Verdict.UNHEALTHY
+
+
+async def test_what_this_machine_lacks_says_nothing_of_the_server(redis_server):
+    absent = await ask(f"rediss://{redis_server.address}/0?ssl_ca=/nowhere")
+    assert absent.verdict is Verdict.UNKNOWN, absent
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    following = os.dup(0)
+    os.close(following)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (following, limits[1]))
+    try:
+        lacking = await ask(f"redis://{redis_server.address}/0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (lacking.verdict, "Too many open files" in lacking.why) == (Verdict.UNKNOWN, True), lacking
 
 
 async def test_what_speaks_something_else_is_unhealthy():

@@ -1,9 +1,13 @@
 """The sql probe against real databases: each cell of its row in the table of verdicts."""
 
 import asyncio
+import os
 import re
+import resource
+import signal
 import socket
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -187,3 +191,63 @@ def test_what_is_asked_is_described_without_secrets(hotel):
     assert "hunter2" not in repr(params)
     plain = SqlParams.model_validate({"at": "postgres://u@db/x", **ONE})
     assert re.fullmatch(r"sql postgres:db:5432/x: SELECT 1 == 1", Sql(None).describe(plain))
+
+
+@pytest.fixture
+def no_descriptors():
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, old)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+async def test_what_this_machine_lacks_says_nothing_of_the_server(kind, request):
+    port = request.getfixturevalue({"mysql": "mariadb"}.get(kind, kind)).port
+    at = f"{kind}://app@127.0.0.1:{port}/x"
+    await ask(at, **ONE)  # loads the client
+    request.getfixturevalue("no_descriptors")
+    found = await ask(at, **ONE)
+    assert found.verdict is Verdict.UNKNOWN, found
+
+
+async def test_a_certificate_that_is_missing_here_says_nothing_of_the_server(mariadb):
+    async def has_tls(reader, writer):
+        await reader.readexactly(8)
+        writer.write(b"S")
+        await reader.read()
+        writer.close()
+
+    postgres = await asyncio.start_server(has_tls, "127.0.0.1", 0)
+    async with postgres:
+        port = postgres.sockets[0].getsockname()[1]
+        for at in (
+            f"postgres://app@127.0.0.1:{port}/x?sslmode=verify-ca&sslrootcert=/nowhere",
+            f"mysql://app@{mariadb.address}/x?ssl_ca=/nowhere",
+        ):
+            found = await ask(at, **ONE)
+            assert found.verdict is Verdict.UNKNOWN, found
+
+
+async def test_a_thread_is_free_again_though_the_server_never_answers(tmp_path):
+    with running_postgres() as server:
+        base = server.database()
+        given = {"query": "SELECT pg_sleep(1)", "is": '== ""', "password": SecretStr(PASSWORD)}
+        asking = asyncio.create_task(ask(base.locator, timedelta(seconds=1), **given))
+        while not base.rows("SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1)'"):
+            await asyncio.sleep(0.01)
+        with server.connect() as admin:
+            pid = admin.execute(
+                "SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1)'"
+            ).fetchone()[0]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert (await asking).verdict is Verdict.UNHEALTHY
+            ends = time.monotonic() + 6
+            while time.monotonic() < ends and any(t.name == "database" for t in threading.enumerate()):
+                await asyncio.sleep(0.05)
+            assert not [t for t in threading.enumerate() if t.name == "database"]
+        finally:
+            os.kill(pid, signal.SIGCONT)

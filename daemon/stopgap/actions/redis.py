@@ -30,7 +30,7 @@ from stopgap.errors import PermanentError, TemporaryError
 
 _MOST_KEYS = 100_000
 _ROOM = 0.9  # of the time is for the server, so that its silence is told apart from our impatience
-_LATER = {Trouble.BUSY, Trouble.AWAY, Trouble.UNRESOLVED}
+_LATER = {Trouble.BUSY, Trouble.AWAY, Trouble.UNRESOLVED, Trouble.OURS}
 _VERBS = ("set_config", "set", "expire", "delete", "flushdb")
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ MariaDB ends a statement at `max_statement_time`. MySQL has such a limit for SEL
 a connection whose answer does not come in time is given up, which rolls back.
 """
 
+import errno
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from stopgap.backends.database import (
     Trouble,
 )
 from stopgap.backends.dsn import address, need
+from stopgap.backends.lack import lacking
 from stopgap.backends.locator import Locator
 from stopgap.backends.rows import Rows
 from stopgap.backends.statement import Statement
@@ -154,6 +156,10 @@ class Mysql(Database):
             return DatabaseFault(Trouble.AWAY, self.name, said)
         if code == _NO_CONNECTION and ("Name or service" in said or "name resolution" in said):
             return DatabaseFault(Trouble.UNRESOLVED, self.name, "the name does not resolve")
+        if self.host is not None and lacking(error, {errno.ENOENT}):
+            return DatabaseFault(Trouble.ABSENT, self.name, said)  # a file of ssl_ca, ssl_cert or ssl_key
+        if code == _NO_CONNECTION and lacking(error):
+            return DatabaseFault(Trouble.OURS, self.name, said)
         return DatabaseFault(_TROUBLES.get(code, Trouble.REFUSED), self.name, said)
 
 

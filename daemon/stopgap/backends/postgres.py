@@ -6,7 +6,8 @@ itself: whatever the type, it comes back as it was.
 
 import functools
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from stopgap.backends.database import (
     Trouble,
 )
 from stopgap.backends.dsn import address, need
+from stopgap.backends.lack import says_lacking
 from stopgap.backends.locator import Locator
 from stopgap.backends.rows import Rows
 from stopgap.backends.statement import Statement
@@ -41,6 +43,7 @@ _OPTIONS = frozenset(
     }
 )
 _PORT = 5432
+_GRACE_SECONDS = 2.0  # for the server to say that its own limit was reached
 _READ_AS_THEY_ARE = frozenset({16, 20, 21, 23, 26, 700, 701, 1700})  # bool, integers, oid, floats, numeric
 _SETTINGS = (
     "SELECT set_config('statement_timeout', %(ms)s, false), set_config('lock_timeout', %(ms)s, false), "
@@ -118,7 +121,7 @@ class Postgres(Database):
         milliseconds = str(max(1, int(seconds * 1000)))
         connection = None
         try:
-            connection = psycopg.connect(
+            connection = _patient().connect(
                 port=self._address.port,
                 dbname=self._database,
                 user=self._address.user,
@@ -129,8 +132,9 @@ class Postgres(Database):
                 autocommit=True,
                 prepare_threshold=None,
                 context=_verbatim(),
-                **options,  # type: ignore[arg-type]
+                **options,
             )
+            connection.until = time.monotonic() + seconds + _GRACE_SECONDS
             connection.execute(_SETTINGS, {"ms": milliseconds})
             connection.autocommit = mode is Mode.ALONE
             connection.read_only = mode is Mode.READ or None
@@ -151,6 +155,10 @@ class Postgres(Database):
             return DatabaseFault(Trouble.REFUSED, where, text)
         if "translate host name" in text or "resolve" in text:
             return DatabaseFault(Trouble.UNRESOLVED, where, "the name does not resolve")
+        if "certificate file" in text or "private key file" in text:
+            return DatabaseFault(Trouble.ABSENT, where, text)
+        if says_lacking(text) or "no error details" in text:  # libpq did not even get a socket
+            return DatabaseFault(Trouble.OURS, where, text)
         denied = any(word in text for word in _LOGIN)
         return DatabaseFault(Trouble.DENIED if denied else Trouble.AWAY, where, text)
 
@@ -220,6 +228,33 @@ class PostgresSession(Session):
 
 def _written(statement: Statement) -> Any:
     return statement.render(lambda name: f"%({name})s", percent=True)
+
+
+@functools.cache
+def _patient() -> Any:
+    """Return a connection that waits for its server until a moment, whether or not that still says anything.
+
+    Behind a pooler, or on a disk that hangs, no limit of the server's own holds.
+    """
+    import psycopg  # noqa: PLC0415 - an extra
+
+    class Patient(psycopg.Connection[tuple[Any, ...]]):
+        until = math.inf
+
+        def wait(self, gen: Any, *args: Any, **more: Any) -> Any:
+            return super().wait(limited(gen, self.until), *args, **more)
+
+    def limited(waiting: Any, until: float) -> Generator[Any, Any, Any]:
+        ready = None
+        try:
+            while True:
+                ready = yield waiting.send(ready)
+                if time.monotonic() > until:
+                    raise psycopg.OperationalError("no answer in time")
+        except StopIteration as end:
+            return end.value
+
+    return Patient
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Redis: `redis://user@host:port/0`, by redis-py. A call has one connection, one try, and what is left of its time."""
 
+import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from stopgap.backends.capability import Place
 from stopgap.backends.database import CONNECT_SECONDS, DatabaseFault, Trouble
 from stopgap.backends.dsn import address, need
+from stopgap.backends.lack import lacking
 from stopgap.backends.locator import Locator
 
 if TYPE_CHECKING:
@@ -63,13 +65,32 @@ class Redis(Place):
     @asynccontextmanager
     async def connect(self, password: str | None, seconds: float) -> "AsyncIterator[redis.asyncio.Redis]":
         """Connect, for the block; whatever goes wrong with Redis in it is a DatabaseFault."""
+        from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
+
+        connection = None
+        reached = False
+        try:
+            try:
+                connection = self._client(password, seconds)
+                await connection.initialize()
+                reached = True
+                yield connection
+            except (RedisError, OSError) as error:
+                fault = self._fault(error)
+                fault.connecting = not reached
+                raise fault from None
+        finally:
+            if connection is not None:
+                with suppress(RedisError, OSError):
+                    await connection.aclose()
+
+    def _client(self, password: str | None, seconds: float) -> "redis.asyncio.Redis":
         import redis.asyncio as client  # noqa: PLC0415 - an extra
         from redis.asyncio.retry import Retry  # noqa: PLC0415 - an extra
         from redis.backoff import NoBackoff  # noqa: PLC0415 - an extra
-        from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
 
         place, options = self._address, self._address.options
-        connection = client.Redis(
+        return client.Redis(
             host=place.host or "localhost",
             port=place.port,
             db=self._number,
@@ -84,23 +105,11 @@ class Redis(Place):
             single_connection_client=True,
             protocol=2,
         )
-        reached = False
-        try:
-            try:
-                await connection.initialize()
-                reached = True
-                yield connection
-            except (RedisError, OSError) as error:
-                fault = self._fault(error)
-                fault.connecting = not reached
-                raise fault from None
-        finally:
-            with suppress(RedisError, OSError):
-                await connection.aclose()
 
     def _fault(self, error: Exception) -> DatabaseFault:
         text = " ".join(str(error).split())[:300] or type(error).__name__
-        return DatabaseFault(_trouble(error, text), self.name, text)
+        absent = self.host is not None and lacking(error, {errno.ENOENT})  # the file of ssl_ca
+        return DatabaseFault(Trouble.ABSENT if absent else _trouble(error, text), self.name, text)
 
 
 def _trouble(error: Exception, text: str) -> Trouble:
@@ -108,6 +117,8 @@ def _trouble(error: Exception, text: str) -> Trouble:
 
     if isinstance(error.__cause__ or error.__context__, socket.gaierror):
         return Trouble.UNRESOLVED
+    if lacking(error):
+        return Trouble.OURS
     if isinstance(error, AuthenticationError) or any(word in text for word in _DENIED):
         return Trouble.DENIED
     if text.startswith(_LATER) or "loading the dataset" in text:

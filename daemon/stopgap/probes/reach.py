@@ -5,29 +5,14 @@ lacks (descriptors, ports, a route, permission), mean that we did not look: unkn
 """
 
 import asyncio
-import errno
 import ipaddress
 import socket
 import ssl
 
+from stopgap.backends.lack import LACKS
 from stopgap.errors import ProbeError
 from stopgap.probe import Finding
 from stopgap.probes.answers import unhealthy, unknown
-
-_OURS = frozenset(
-    (
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOBUFS,
-        errno.EADDRNOTAVAIL,  # no local port, or no local address of that family
-        errno.EAFNOSUPPORT,
-        errno.ENETUNREACH,  # no route from here; EHOSTUNREACH is what a network says of the other side
-        errno.ENETDOWN,
-        errno.EACCES,  # a policy of this machine
-        errno.EPERM,
-    )
-)
 
 
 async def resolve(host: str, port: int, deadline: float) -> None:
@@ -54,7 +39,7 @@ def unreachable(where: str, error: OSError) -> Finding:
     if isinstance(error, socket.gaierror):
         return unknown(f"{where}: the name does not resolve")
     says = error.strerror or str(error) or type(error).__name__
-    if error.errno in _OURS:
+    if error.errno in LACKS:
         return unknown(f"{where}: not reached from here: {says}")
     return unhealthy(f"{where}: {says}")
 

@@ -18,7 +18,7 @@ from stopgap.probes.answers import healthy, one_line, unhealthy, unknown
 from stopgap.probes.condition import Is
 from stopgap.probes.reach import resolve
 
-_NOT_LOOKED = {Trouble.UNRESOLVED, Trouble.DENIED, Trouble.WRONG}
+_NOT_LOOKED = {Trouble.UNRESOLVED, Trouble.DENIED, Trouble.WRONG, Trouble.ABSENT, Trouble.OURS}
 _RATIO = "used_memory_ratio"
 
 
