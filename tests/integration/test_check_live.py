@@ -100,7 +100,7 @@ async def test_the_command_line_asks_the_daemon_and_fails_when_something_is_in_t
         "      cannot write /etc/x.env: Permission denied",
     ]
     assert "needs labels.instance of an alert: not tried" in said.stdout
-    assert lines[-1].endswith(": 2 obstacles, 1 notes")
+    assert lines[-1].endswith(": 2 obstacles, 1 note")
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in said.stdout
 
@@ -116,7 +116,7 @@ async def test_where_nothing_is_in_the_way_the_exit_code_is_0():
     there.rehearser.last = Rehearsal(NOW, 1, 7)
     said = await there.run("check", "--live")
     assert said.exit_code == 0
-    assert said.stdout.startswith("1 rules, 7 things tried as user ")
+    assert said.stdout.startswith("1 rule, 7 things tried as user ")
     assert len(said.stdout.splitlines()) == 1
     told = json.loads((await there.run("check", "--live", "--json")).stdout)
     assert (told["tried"], told["obstacles"]) == (7, [])

@@ -89,7 +89,7 @@ async def test_an_order_goes_out_under_the_users_name_for_an_abbreviated_id(daem
         (["ack", "INC-20261121"], "means 2 incidents"),
         (["ack", "nothing"], "no live incident nothing"),
         (["revert", "bbbbbb", "--why", "x"], "holds nothing"),
-        (["extend", HELD, "--for", "soon", "--why", "x"], "is not a duration"),
+        (["extend", HELD, "--for", "soon", "--why", "x"], "for: 'soon' is not a duration"),
         (["brake", "off"], "no such brake"),
         (["brake", "on", "--rule", "hotel/typo", "--why", "x"], "stop nothing"),
     ],

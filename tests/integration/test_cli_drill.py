@@ -150,6 +150,7 @@ async def test_a_wrong_file_and_a_drill_that_nobody_confirmed_end_with_2(tmp_pat
         code, _, err = await Command(app, tmp_path, script=DRILL.replace("proves", "prooves")).run()
         assert code == 2
         assert "did you mean `proves`?" in err
+        assert err.endswith(" is not a drill: 1 problem\n")
         code, _, err = await Command(app, tmp_path).run()
         assert code == 2
         assert "--yes" in err

@@ -146,7 +146,7 @@ def query(request: web.Request, kind: type[S]) -> S:
 
 def _wrong(what: str, error: ValidationError) -> Problem:
     errors = tuple(
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ")
+        f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}".removeprefix(": ")
         for e in error.errors(include_input=False)
     )
     return Problem(400, f"{what} is not what this path takes", errors)

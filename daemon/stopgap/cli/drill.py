@@ -19,7 +19,7 @@ import typer
 
 from stopgap.cli.client import URL, AsJson, Client, Url, person
 from stopgap.cli.incidents import PATH as INCIDENTS, in_words, standing
-from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, fail, show_json, table, wrapped
+from stopgap.cli.screen import REFUSED, WRONG_USAGE, clean, counted, fail, show_json, table, wrapped
 
 if TYPE_CHECKING:
     from stopgap.drill.expectation import Course, Expectation, Judgement
@@ -104,7 +104,7 @@ def _read(file: Path, given: list[str]) -> "Script":
     except ConfigError as error:
         for line in written(error.problems, colour=False):
             typer.echo(line, err=True)
-        fail(f"{clean(file)} is not a drill: {len(error.problems)} problems", WRONG_USAGE)
+        fail(f"{clean(file)} is not a drill: {counted(len(error.problems), 'problem')}", WRONG_USAGE)
     pairs = [
         (name, value) for name, is_one, value in (each.partition("=") for each in given) if is_one and name
     ]

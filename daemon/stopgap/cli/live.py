@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stopgap.cli.client import Client
-from stopgap.cli.screen import REFUSED, clean, columns, cut, show_json, wrapped
+from stopgap.cli.screen import REFUSED, clean, columns, counted, cut, show_json, wrapped
 
 if TYPE_CHECKING:
     from stopgap.catalog import Catalog
@@ -54,8 +54,9 @@ def _show(told: Mapping[str, Any], *, as_json: bool) -> None:
     else:
         _list(told["obstacles"], told["obstacle_count"], "obstacles")
         _list(told["notes"], told["note_count"], "notes")
-        counts = f"{told['rules']} rules, {told['tried']} things tried as user {clean(told['user'])}: "
-        typer.echo(f"{counts}{told['obstacle_count']} obstacles, {told['note_count']} notes")
+        counts = f"{counted(told['rules'], 'rule')}, {counted(told['tried'], 'thing')} tried as user {clean(told['user'])}: "
+        found = f"{counted(told['obstacle_count'], 'obstacle')}, {counted(told['note_count'], 'note')}"
+        typer.echo(f"{counts}{found}")
     if told["obstacle_count"]:
         raise typer.Exit(REFUSED)
 

@@ -54,6 +54,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int 
         typer.echo("  ".join(cells).rstrip())
 
 
+def counted(count: int, what: str) -> str:
+    """Say how many of something there are."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def cut(text: str, width: int) -> str:
     """Shorten a text to a width, visibly."""
     return text if len(text) <= width else text[: width - 1] + "…"
