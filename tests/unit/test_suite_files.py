@@ -183,3 +183,13 @@ def test_who_is_no_contact_is_not_known(tmp_path):
     (script,) = scripts(pack(tmp_path), TEST)
     known = Packs(STAGE.catalog, {}).cast(script, {}).known
     assert (known("shop", "oncall"), known("shop", "nobody")) == (True, False)
+
+
+def test_alerts_are_not_told_without_end(tmp_path):
+    many = ", ".join(f"h{number}" for number in range(1000))
+    alerts = f"alerts: [{{fire: Slow, each: {{host: [{many}]}}}}]"
+    text = f"tests: [{{name: one, repeat: 1m, {alerts}, expect: [{{at: 31d, incidents: 0}}]}}]"
+    assert wrong(tmp_path, text) == [
+        "1:29 tests[0].repeat: more than 1,000,000 alerts would be told, write a longer `repeat`, or a shorter test"
+    ]
+    assert wrong(tmp_path, text.replace("1m", "4h")) == []

@@ -16,7 +16,7 @@ from stopgap.rule import Rule
 from stopgap.rulebook import Rulebook
 from stopgap.simulate.play import Cue, Play
 from stopgap.simulate.scene import Answer, Fate, On
-from stopgap.suite.form import AlertKeys, PersonKeys, TestKeys, WorldKeys
+from stopgap.suite.form import AlertKeys, PersonKeys, WorldKeys
 from stopgap.suite.script import Script, called
 from stopgap.suite.seen import Seen
 from stopgap.suite.stray import stray
@@ -226,9 +226,3 @@ async def _brake(keys: PersonKeys, play: Play, by: str) -> None:
     else:
         until = now + keys.for_ if keys.for_ is not None else None
         await play.engine.brake(Brake(scope, name, by, keys.why, now, until))
-
-
-def end_of(keys: TestKeys) -> timedelta:
-    """Return when the last thing of a test is."""
-    listed = (keys.alerts, keys.world, keys.people, keys.expect)
-    return max(one.at for each in listed for one in each)

@@ -9,10 +9,10 @@ from pathlib import Path
 from stopgap.rulebook import Rulebook
 from stopgap.simulate.play import START, Cue, Play, Setting, Stage, follow, perform
 from stopgap.simulate.scene import On, Scene
-from stopgap.suite.cues import Stageplay, cues_of, end_of
+from stopgap.suite.cues import Stageplay, cues_of
 from stopgap.suite.expectation import Miss, misses
 from stopgap.suite.form import ExpectKeys
-from stopgap.suite.script import Script
+from stopgap.suite.script import Script, end_of
 from stopgap.suite.seen import Seen, clock
 from stopgap.terms import Terms
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from stopgap.config.findings import At, Findings, did_you_mean
 from stopgap.config.node import Mark, Node
 from stopgap.config.source import read_file
 from stopgap.suite.form import AlertKeys, FileKeys, TestKeys
+
+MOST_TOLD = 1_000_000  # alerts of one test, each time that it is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,12 @@ def _judge(script: Script, tell: At, before: list[str]) -> None:
         tell.error(
             ("name",), "a test of this file is called so already", "rename one", code=Wrong.DUPLICATE_NAME
         )
+    if _told(script.keys) > MOST_TOLD:
+        text, hint = (
+            f"more than {MOST_TOLD:,} alerts would be told",
+            "write a longer `repeat`, or a shorter test",
+        )
+        tell.error(("repeat",), text, hint, code=Wrong.TOO_LARGE)
     known: set[str] = set()
     for i, alert in sorted(enumerate(script.keys.alerts), key=lambda one: one[1].at):
         if alert.fire is not None:
@@ -74,6 +83,20 @@ def _judge(script: Script, tell: At, before: list[str]) -> None:
         elif alert.resolve not in known:
             hint = did_you_mean(str(alert.resolve), known, "fire it before")
             tell.error(("alerts", i, "resolve"), "no such alert fired before", hint, code=Wrong.BAD_VALUE)
+
+
+def _told(keys: TestKeys) -> int:
+    """Return how many alerts Alertmanager tells at most, repeats and all."""
+    end = end_of(keys)
+    return sum(
+        (1 + (end - one.at) // keys.repeat) * sum(map(len, one.each.values()), start=1) for one in keys.alerts
+    )
+
+
+def end_of(keys: TestKeys) -> timedelta:
+    """Return when the last thing of a test is."""
+    listed = (keys.alerts, keys.world, keys.people, keys.expect)
+    return max(one.at for each in listed for one in each)
 
 
 def called(alert: AlertKeys) -> str:
