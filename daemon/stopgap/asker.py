@@ -51,5 +51,7 @@ class Asker:
         try:
             async with self._turn, asyncio.timeout((limit + SLACK).total_seconds()):
                 return await probe.probe.ask(probe.params, limit)
+        except ProbeError as error:
+            return Finding(Verdict.UNKNOWN, str(error)[:300])
         except Exception as error:  # noqa: BLE001 - border: probe. Not looked means unknown
             return Finding(Verdict.UNKNOWN, f"{type(error).__name__}: {error}"[:300])

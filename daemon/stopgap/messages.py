@@ -150,20 +150,32 @@ def _values(about: Occasion) -> dict[str, str]:
 def _event(about: Occasion) -> str:
     """Say in a few words what the message is about."""
     if about.event is None:
-        state, so_long = about.state, span(_open_for(about))
-        if calm(state):
-            return f"mitigated, open for {so_long}" if state.firing else f"alerts over, open for {so_long}"
-        return f"not mitigated after {so_long}"
+        return _lasting(about.state, span(_open_for(about)))
     if about.event.detail.get("by_hand"):
         return "needs a person"
     if about.event.kind is K.DRILL_OVERTAKEN:
         return "no drill any more, it fires in earnest"
+    if _undecided(about.event):
+        return "nobody knows whether it helped"
     words = about.event.kind.replace("_", " ")
     if about.event.kind is K.NOTIFY_FAILED:
         return (
             f"{about.event.detail.get('contact', '')} could not be told ({_missed(about.rule, about.event)})"
         )
     return words
+
+
+def _lasting(state: Incident, so_long: str) -> str:
+    """Say how it stands when a clock rings."""
+    if calm(state):
+        return f"mitigated, open for {so_long}" if state.firing else f"alerts over, open for {so_long}"
+    return f"not mitigated after {so_long}"
+
+
+def _undecided(event: Event) -> bool:
+    """Tell whether a rung is left in place, as its probes do not say whether it helped."""
+    detail = event.detail
+    return event.kind is K.RUNG_HELD and detail.get("verdict") == "unknown" and not detail.get("go_on")
 
 
 def _missed(rule: Rule, event: Event) -> str:
@@ -180,6 +192,8 @@ def _details(about: Occasion) -> str:
         return one_line(f"waits: {reason}" if reason and not about.state.handed_over else reason)
     detail = about.event.detail
     said = [str(detail[key]) for key in ("text", "why", "detail", "reason") if detail.get(key)]
+    if _undecided(about.event):
+        said.append("its probes have no answer; what was done stays, and they are asked again")
     said += [f"undo by hand: {undo}" for undo in detail.get("undo", ())]
     said += [f"then say: stopgap done {about.state.id}"] if detail.get("by_hand") else []
     return "\n".join(one_line(line, 2 * LONGEST_VALUE) for line in said[: 2 * MOST_WORDS])

@@ -10,7 +10,7 @@ from tests.virtual import virtually
 from tests.world import MOCK, START, World, alert, book, probe, rule, step
 
 from stopgap import engine as engines, intake, orders
-from stopgap.errors import PermanentError, TemporaryError
+from stopgap.errors import PermanentError, ProbeError, TemporaryError
 from stopgap.incident import EventKind, Phase
 from stopgap.journal import Conflict
 from stopgap.ledger import Brake, BrakeScope
@@ -226,6 +226,20 @@ async def test_a_probe_that_raises_could_not_look():
     await world.passes(minutes=2)
     assert last(world, EventKind.PROBE_UNKNOWN)["why"] == "OSError: no route"
     assert "rung_held" in world.words
+
+
+@virtually
+async def test_a_probe_that_says_why_it_could_not_look_is_quoted():
+    world = World()
+
+    async def raises(*_: Any) -> Any:
+        raise ProbeError("no Prometheus is configured")
+
+    world.say.ask = raises
+    await world.start()
+    await world.fire()
+    await world.passes(minutes=2)
+    assert last(world, EventKind.PROBE_UNKNOWN)["why"] == "no Prometheus is configured"
 
 
 @virtually

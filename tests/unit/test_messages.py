@@ -73,6 +73,16 @@ def test_the_last_one_says_how_it_ended_and_when():
     assert WORDINGS["resolution"].body.lines[0] == WORDINGS["declaration"].body.lines[0]
 
 
+def test_a_rung_of_which_nobody_knows_whether_it_helped_says_so():
+    title, body = about(opened().begins().done().say(K.RUNG_HELD, rung=0, verdict="unknown"))
+    assert title == "[P1] pack/rule on app: nobody knows whether it helped"
+    assert body.splitlines()[1] == "its probes have no answer; what was done stays, and they are asked again"
+    for otherwise in ({"verdict": "healthy"}, {"verdict": "unknown", "go_on": True}):
+        title, body = about(opened().begins().done().say(K.RUNG_HELD, rung=0, **otherwise))
+        assert title.endswith(": rung held")
+        assert "no answer" not in body
+
+
 def test_a_clock_says_how_long_it_lasts_and_when_it_rings_next():
     timeline = opened().say(K.REFUSED, reason="budget_rule", text="3 of 3 used").later(minutes=30)
     assert about(timeline, clock="every/0/1", entry=0) == (

@@ -78,7 +78,7 @@ async def test_a_rung_held_without_a_verdict_is_told():
     world.say.verdicts["ready"] = Verdict.UNKNOWN
     await world.fire()
     await world.passes(minutes=3)
-    assert [title.partition(": ")[2] for _, title, _ in people.told] == ["rung held"]
+    assert [title.partition(": ")[2] for _, title, _ in people.told] == ["nobody knows whether it helped"]
     await world.stop()
 
 
