@@ -74,7 +74,8 @@ def _place(backend: type[Place]) -> Entry:
     purposes = dict.fromkeys(
         base.purpose for base in backend.__mro__ if issubclass(base, Place) and "purpose" in vars(base)
     )
-    return Entry("place", backend.schemes[0], (*of_class, *of_module), backend.example, (), tuple(purposes))
+    name = "-".join(filter(None, (backend.schemes[0], backend.kind)))
+    return Entry("place", name, (*of_class, *of_module), backend.example, (), tuple(purposes))
 
 
 def _told(kind: type) -> tuple[tuple[str, ...], str]:

@@ -1,6 +1,7 @@
 """What the doubles that are servers share: a thread with a loop of its own, that serves until the block ends."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextmanager
-def answering(answer: Answer, socket: Path | None = None) -> Iterator[int]:
+def answering(answer: Answer, socket: Path | None = None, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve whatever is asked, on a Unix socket, or on loopback at the port that comes back."""
     loop, ready, ports = asyncio.new_event_loop(), threading.Event(), [0]
 
@@ -24,7 +25,7 @@ def answering(answer: Answer, socket: Path | None = None) -> Iterator[int]:
         if socket:
             await web.UnixSite(runner, str(socket)).start()
         else:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
             ports[0] = runner.addresses[0][1]
         return runner
 

@@ -23,7 +23,7 @@ def test_it_knows_every_action_probe_and_place():
     for kind, names in (
         ("action", set(catalog.actions)),
         ("probe", set(catalog.probes)),
-        ("place", {backend.schemes[0] for backend in BACKENDS}),
+        ("place", {f"{backend.schemes[0]}-{backend.kind}".rstrip("-") for backend in BACKENDS}),
     ):
         assert {entry.name for entry in KNOWN if entry.kind == kind} == names
 

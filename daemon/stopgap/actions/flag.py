@@ -39,7 +39,8 @@ class FlagParams(Params):
         str,
         AfterValidator(_holds_flags),
         Field(
-            description="Where they stand: env:///path, json:///path#key, yaml:///path#key, fly://app, cloudflare://zone."
+            description="Where they stand: env:///path, json:///path#key, yaml:///path#key, fly://app, cloudflare://zone, "
+            "k8s://namespace/configmap/name."
         ),
     ]
     set: Annotated[Settings, Field(description="Names and new values; the characters stay as they are.")]

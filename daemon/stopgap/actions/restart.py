@@ -32,7 +32,8 @@ class RestartParams(Params):
         AfterValidator(_restarts),
         Field(
             description="What: systemd://unit, ssh+systemd://user@host/unit, supervisor://socket#program, docker://container, "
-            "compose://project/service, fly://app, nginx:///file (a graceful reload)."
+            "compose://project/service, k8s://namespace/deployment/name (or statefulset), fly://app, "
+            "nginx:///file (a graceful reload)."
         ),
     ]
 
@@ -69,6 +70,10 @@ class Restart(Transient[RestartParams], Action[RestartParams]):
         """Note the last start of every instance."""
         running = await _place(params.at).observe(moment.timeout)
         return {"up": running.up, "starts": dict(running.starts)}
+
+    async def rehearse(self, params: RestartParams, moment: Moment) -> None:
+        """See what runs, and whether the place would let it be restarted, where that can be tried."""
+        await _place(params.at).try_restarting(moment.timeout)
 
     def settled(self, params: RestartParams, before: Json, now: Json) -> Settled:
         """Compare starts: done when all is up and every instance that ran was started since, or replaced."""

@@ -29,7 +29,11 @@ class RollbackParams(Params):
     scalar = "at"
     verbatim = frozenset({"to"})
 
-    at: Annotated[str, AfterValidator(_has_versions), Field(description="What: git:///srv/app, fly://app.")]
+    at: Annotated[
+        str,
+        AfterValidator(_has_versions),
+        Field(description="What: git:///srv/app, fly://app, k8s://namespace/deployment/name."),
+    ]
     to: Annotated[
         str, Field(max_length=200, description="A version, such as a tag; by default the one before.")
     ] = ""
@@ -52,7 +56,7 @@ class Rollback(Action[RollbackParams]):
     run (packages, a build, a restart) belongs into `activate`.
 
     ```yaml
-    rollback: {at: git:///srv/app, to: v1.1.0}   # a tag, a commit, HEAD~1 (default); also fly://app, to: its image or v41
+    rollback: {at: git:///srv/app, to: v1.1.0}   # a tag, a commit, HEAD~1 (default); also fly://app, to: its image or v41; k8s://…
     ```
     """
 
@@ -91,12 +95,15 @@ class Rollback(Action[RollbackParams]):
         seen = {"now": {"name": now.name, "branch": now.branch}}
         try:
             return {**seen, "to": await place.find(params.wanted, moment.timeout)}
-        except PermanentError as error:  # from an older version there may be no way further back: only `run` minds
+        except PermanentError as error:
+            # from an older version there may be no way further back: only `run` minds
             return {**seen, "to": None, "why": str(error)}
 
     async def rehearse(self, params: RollbackParams, moment: Moment) -> None:
-        """See that there is another version to go to."""
-        _another(params, await self.observe(params, moment))
+        """See that there is another version to go to, and whether the place would take it, where that can be tried."""
+        before = await self.observe(params, moment)
+        _another(params, before)
+        await _place(params.at).try_switching(Version(before["to"]), moment.timeout)
 
     def effect(self, params: RollbackParams, values: Mapping[str, Json]) -> Mapping[str, Json]:
         """Name the version as the rule does."""

@@ -50,7 +50,9 @@ class ScaleParams(Params):
     """Where, which measure, how much, and the bounds."""
 
     at: Annotated[
-        str, AfterValidator(_scales), Field(description="What: compose://project/service, fly://app.")
+        str,
+        AfterValidator(_scales),
+        Field(description="What: compose://project/service, fly://app, k8s://namespace/deployment/name."),
     ]
     count: Annotated[Size | None, Field(description="How many instances: 3, or a change such as +1.")] = None
     memory: Annotated[
@@ -90,7 +92,7 @@ class Scale(Action[ScaleParams]):
     `min` and `max` bound the result whatever is there; a result outside of them is refused, not clipped.
 
     ```yaml
-    scale: {at: fly://agente-hotel-api, count: +1, min: 1, max: 4}   # or memory: 512; also compose://project/service
+    scale: {at: fly://agente-hotel-api, count: +1, min: 1, max: 4}   # or memory: 512; also compose://project/service, k8s://…
     ```
     """
 

@@ -3,6 +3,7 @@
 The same rule runs anywhere because only the locator says where: `env:///etc/app.env` on a machine, `fly://my-app` on Fly.
 """
 
+from contextlib import suppress
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -17,6 +18,8 @@ from stopgap.backends.env import Env
 from stopgap.backends.fly import Fly
 from stopgap.backends.git import Git
 from stopgap.backends.json import JsonFile
+from stopgap.backends.k8s import K8s
+from stopgap.backends.k8s_configmap import K8sConfigMap
 from stopgap.backends.locator import Locator, parse_locator
 from stopgap.backends.mysql import Mysql
 from stopgap.backends.nginx import Nginx
@@ -38,6 +41,8 @@ BACKENDS: tuple[type[Place], ...] = (
     SshSystemd,
     Compose,
     Docker,
+    K8s,
+    K8sConfigMap,
     Git,
     Sqlite,
     Postgres,
@@ -74,13 +79,17 @@ def log_in(at: Text, password: Text | None, capability: type[C]) -> Login[C]:
 
 
 def _place(parsed: Locator, capability: type[C]) -> C:
-    for backend in BACKENDS:
-        if parsed.scheme in backend.schemes:
-            if not issubclass(backend, capability):
-                cure = f"write one of {_examples(capability)}"
-                raise ValueError(f"{parsed.scheme}: cannot {capability.purpose}: {cure}")
+    there = [backend for backend in BACKENDS if parsed.scheme in backend.schemes]
+    able = [backend for backend in there if issubclass(backend, capability)]
+    if not there:
+        raise ValueError(f"there is no backend for {parsed.scheme}: write one of {_examples(capability)}")
+    if not able:
+        cure = f"write one of {_examples(capability)}"
+        raise ValueError(f"{parsed.scheme}: cannot {capability.purpose}: {cure}")
+    for backend in able[:-1]:  # a scheme may have several kinds of places, told apart by the path
+        with suppress(ValueError):
             return backend(parsed)
-    raise ValueError(f"there is no backend for {parsed.scheme}: write one of {_examples(capability)}")
+    return able[-1](parsed)
 
 
 def _examples(capability: type[Place]) -> str:

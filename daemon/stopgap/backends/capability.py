@@ -34,6 +34,8 @@ class Place(ABC):
     """Something outside that a locator names. Making one does no I/O; a locator it cannot take is a ValueError."""
 
     schemes: ClassVar[tuple[str, ...]]
+    kind: ClassVar[str] = ""
+    """What tells it from other places of its scheme."""
     example: ClassVar[str]
     purpose: ClassVar[str]
 
@@ -93,6 +95,10 @@ class Restartable(Place):
     @abstractmethod
     async def restart(self, within: timedelta) -> None:
         """Start it anew; what is stopped is started. Raises ActionError when known not done."""
+
+    async def try_restarting(self, within: timedelta) -> None:
+        """Prove that it could be started anew now, as far as that shows; change nothing. Raises ActionError."""
+        await self.observe(within)
 
 
 class Services(Restartable):
@@ -164,6 +170,9 @@ class Versioned(Place):
     @abstractmethod
     async def switch(self, to: Version, within: timedelta) -> None:
         """Put a version in place. Raises ActionError when known not done."""
+
+    async def try_switching(self, to: Version, within: timedelta) -> None:
+        """Prove that a version could be put in place now, as far as that shows; change nothing. Raises ActionError."""
 
 
 @dataclass(frozen=True, slots=True)
