@@ -77,11 +77,15 @@ def catalog(context: "Context", form: Format) -> "Catalog":
 
 def _load(paths: list[Path], chosen: "Settings", known: "Catalog") -> "tuple[list[Loaded], list[Problem]]":
     """Return what is good, and everything that is wrong."""
+    from stopgap.cli.aside import is_aside, problems_of
     from stopgap.config import Loaded, load
     from stopgap.errors import ConfigError, Problem
 
     good, problems = list[Loaded](), list[Problem]()
     for path in paths:
+        problems += problems_of(path)
+        if is_aside(path):
+            continue
         try:
             loaded = load(path, known, vars=chosen.all_vars(), environ=os.environ)
         except ConfigError as error:
