@@ -1,15 +1,22 @@
-"""Errand: blocking work in a thread, which a cancellation or the time limit ends at its next pause.
+"""Errand: blocking work in a thread of its own, which a cancellation or the time limit ends at its next pause.
 
-It promises that nothing goes on unseen: whoever gives up waits for the thread to clear up and leave.
+It promises that nothing goes on unseen: whoever gives up waits for the thread to clear up and leave. It has no part in the pool in
+which names are looked up: a resolver that hangs keeps nobody's files waiting, and a disk that hangs keeps nobody from ending.
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from stopgap.errors import TemporaryError
 
 PATIENCE = 15.0  # seconds that the work has to clear up; a pause is never that far away unless a disk hangs
+AT_ONCE = 96  # more than can ever work at once: only threads that hang fill it
+_places = threading.BoundedSemaphore(AT_ONCE)
 
 T = TypeVar("T")
 
@@ -42,13 +49,53 @@ class Errand:
 async def run(work: Callable[[Errand], T], timeout: timedelta) -> T:  # noqa: ASYNC109 - it bounds the thread
     """Do blocking work in a thread. Raises what it raises, and TimeoutError when it was called off at its time limit."""
     errand = Errand()
-    task = asyncio.ensure_future(asyncio.to_thread(work, errand))
+    future = _begun(work, errand)
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            return await asyncio.shield(task)
+            return await asyncio.shield(future)
     except (asyncio.CancelledError, TimeoutError):
         errand.call_off()
-        await asyncio.wait([task], timeout=PATIENCE)
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieved: that it was given up is the answer
+        await asyncio.wait([future], timeout=PATIENCE)
+        if future.done() and not future.cancelled():
+            future.exception()  # retrieved: that it was given up is the answer
         raise
+
+
+def _begun(work: Callable[[Errand], T], errand: Errand) -> "asyncio.Future[T]":
+    """Begin the work. Raises TemporaryError when so many threads hang that there must be no more."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    told, places = contextvars.copy_context(), _places
+
+    def do() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            if errand.called_off:
+                raise CalledOff
+            result = told.run(work, errand)
+        except BaseException as error:  # noqa: BLE001 - border: thread. Whatever it is belongs to whoever waits
+            failure = error
+        finally:
+            places.release()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_tell, future, result, failure)
+
+    if not places.acquire(blocking=False):
+        raise TemporaryError(f"{AT_ONCE} threads work or hang: no more")
+    thread = threading.Thread(target=do, name="errand", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        places.release()
+        raise TemporaryError("this machine has no room for another thread") from None
+    return future
+
+
+def _tell(future: "asyncio.Future[Any]", result: object, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is not None:
+        future.set_exception(failure)
+    else:
+        future.set_result(result)

@@ -5,7 +5,6 @@ file it leads to is replaced, so the link stays (releases that share one `.env` 
 before anything is written: another owner when we are not root, hard links, a file that is not regular or larger than 1 MiB.
 """
 
-import asyncio
 import fcntl
 import os
 import stat
@@ -17,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from stopgap import errand
 from stopgap.backends.capability import Entry, Flags, Plan
 from stopgap.backends.locator import Locator
 from stopgap.backends.successor import check_links, check_replaceable, take_after
@@ -104,15 +104,7 @@ class FileFlags(Flags):
 
 async def whole(work: Callable[[], T], within: timedelta) -> T:
     """Do blocking work in a thread. A cancellation, and a late answer, wait for its end: no half state, no surprise afterwards."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        async with asyncio.timeout(within.total_seconds()):
-            return await asyncio.shield(task)
-    except (asyncio.CancelledError, TimeoutError):
-        await asyncio.wait([task], timeout=2 * _LOCK_SECONDS)
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieved: the cancellation is the answer
-        raise
+    return await errand.run(lambda _: work(), within)
 
 
 @contextmanager
