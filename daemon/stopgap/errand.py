@@ -72,7 +72,7 @@ def _begun(work: Callable[[Errand], T], errand: Errand) -> "asyncio.Future[T]":
         failure: BaseException | None = None
         try:
             if errand.called_off:
-                raise CalledOff
+                raise CalledOff  # noqa: TRY301 - it is told as every other end
             result = told.run(work, errand)
         except BaseException as error:  # noqa: BLE001 - border: thread. Whatever it is belongs to whoever waits
             failure = error
