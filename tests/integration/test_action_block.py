@@ -13,8 +13,8 @@ from tests.integration.test_action_contract import Case
 from stopgap.action import Moment, Restored, Settled
 from stopgap.actions import Block
 from stopgap.backends import network
-from stopgap.backends.cloudflare_api import Unanswered
 from stopgap.backends.network import own_networks
+from stopgap.backends.whole import Unanswered
 from stopgap.errors import PermanentError
 
 NOW = contract.NOW

@@ -10,7 +10,7 @@ from tests.integration.test_action_contract import Case
 
 from stopgap.action import Restored, Settled
 from stopgap.actions import Dns
-from stopgap.backends.cloudflare_api import Unanswered
+from stopgap.backends.whole import Unanswered
 from stopgap.errors import PermanentError, TemporaryError
 
 NOW = contract.NOW

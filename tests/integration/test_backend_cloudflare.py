@@ -21,7 +21,8 @@ from tests.prometheus_server import free_port
 
 from stopgap.action import Moment, Settled
 from stopgap.actions import Flag
-from stopgap.backends.cloudflare_api import Call, Unanswered, listed, send
+from stopgap.backends.cloudflare_api import Call, listed, send
+from stopgap.backends.whole import Unanswered
 from stopgap.errors import PermanentError, TemporaryError
 
 NOW = Moment(key="INC-1/0/0/do/1", timeout=timedelta(seconds=10), incident="INC-1")

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import orjson
 
 from stopgap.backends.capability import Blocklist, Entry, Flags, Listed, Plan, Record, Records
-from stopgap.backends.cloudflare_api import Call, Refused, Unanswered, identified, listed, send
+from stopgap.backends.cloudflare_api import Call, Refused, identified, listed, send
 from stopgap.backends.locator import Locator
 from stopgap.backends.network import IPV4, Network
+from stopgap.backends.whole import Unanswered
 from stopgap.errors import PermanentError
 
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"

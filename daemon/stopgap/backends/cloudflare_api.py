@@ -6,7 +6,6 @@ machine. What Cloudflare refuses is a PermanentError with its code and text, 429
 a change that got 5xx or no answer is an unknown outcome.
 """
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import aiohttp
 import orjson
 
 from stopgap.backends.answer import read_answer
+from stopgap.backends.whole import Unanswered, finish
 from stopgap.endpoint import shown
 from stopgap.errors import PermanentError, StopgapError, TemporaryError
 
@@ -29,14 +29,9 @@ _TOKEN = re.compile(r"[!-~]{1,500}")
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _LARGEST = 4 * 1024 * 1024  # bytes of an answer
 _PAGE, _MOST_PAGES = 50, 100
-_FINISH_SECONDS = 10.0
 _LONGEST_PAUSE = 3600  # seconds of a Retry-After
 _OK, _REDIRECT, _NOT_ALLOWED, _NOT_FOUND, _SLOWER, _SERVER_ERROR = 200, 300, (401, 403), 404, 429, 500
 _SETUP = "set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_API_TOKEN_FILE to the name of a file"
-
-
-class Unanswered(StopgapError):  # noqa: N818 - it is not known to be an error
-    """A change was sent and not clearly answered: whether it was made is not known."""
 
 
 class Refused(PermanentError):  # noqa: N818 - reads as the answer it is
@@ -88,14 +83,7 @@ async def send(call: Call, within: timedelta) -> Reply:
     """
     if call.asks:
         return await _exchange(call, within)
-    task = asyncio.ensure_future(_exchange(call, within))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_FINISH_SECONDS)
-        if not task.cancel() and not task.cancelled():
-            task.exception()  # retrieved: the cancellation is the answer
-        raise
+    return await finish(_exchange(call, within))
 
 
 async def listed(call: Call, within: timedelta) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 User and password, where the server wants them, come from STOPGAP_SUPERVISOR_USER and STOPGAP_SUPERVISOR_PASSWORD[_FILE].
 """
 
-import asyncio
 import os
 import re
 import xmlrpc.client as xmlrpc
@@ -17,13 +16,13 @@ import aiohttp
 from stopgap.backends.answer import read_answer
 from stopgap.backends.capability import Running, Services
 from stopgap.backends.locator import Locator
+from stopgap.backends.whole import finish
 from stopgap.errors import PermanentError, TemporaryError
 
 _PROGRAM = re.compile(r"[^\s/*\[\]]{1,200}")
 _UP = {"RUNNING", "STARTING"}
 _NOT_RUNNING, _ALREADY_STARTED = 70, 60  # supervisor.xmlrpc.Faults
 _LARGEST = 1024 * 1024
-_FINISH_SECONDS = 15.0
 
 
 class Supervisor(Services):
@@ -51,14 +50,7 @@ class Supervisor(Services):
 
     async def restart(self, within: timedelta) -> None:
         """Stop and start. A cancellation in between lets the start finish: nothing is left stopped."""
-        task = asyncio.ensure_future(self._restart(within))
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task], timeout=_FINISH_SECONDS)
-            if not task.cancel() and not task.cancelled():
-                task.exception()  # retrieved: the cancellation is the answer
-            raise
+        await finish(self._restart(within))
 
     async def _restart(self, within: timedelta) -> None:
         await self.stop(within)

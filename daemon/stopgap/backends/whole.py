@@ -8,7 +8,7 @@ from stopgap.errors import StopgapError
 
 T = TypeVar("T")
 
-_FINISH_SECONDS = 10.0
+_FINISH_SECONDS = 15.0
 
 
 class Unanswered(StopgapError):  # noqa: N818 - it is not known to be an error
