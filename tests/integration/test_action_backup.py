@@ -217,6 +217,15 @@ async def test_the_newest_stay_and_only_our_own_go(tmp_path, shelf_of):
     assert (shelf_of / "hotel-nightly.sqlite.json").exists()
 
 
+async def test_the_copy_just_made_stays_though_the_clock_was_ahead(tmp_path, shelf_of):
+    thing = sqlite(tmp_path)
+    for at in ("2031-01-01T00:00:00+00:00", "2032-01-01T00:00:00+00:00", "2026-11-21T10:00:00+00:00"):
+        given = params(thing, shelf_of, keep=2, name="hotel-{time}")
+        receipt = await ACTION.run(given, {"at": at, "made": None}, another(at))
+        assert Path(receipt["path"]).exists()
+    assert receipt["removed"] == ["hotel-20310101T000000Z.sqlite"]
+
+
 async def test_no_file_of_somebody_else_is_replaced(tmp_path, shelf_of):
     thing = sqlite(tmp_path)
     shelf_of.mkdir()

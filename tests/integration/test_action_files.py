@@ -239,6 +239,30 @@ async def test_a_file_that_becomes_a_link_meanwhile_is_left_alone(logs, tmp_path
     assert outside.read_bytes() == b"x" * 10
 
 
+async def test_a_log_with_another_name_is_not_emptied_there_too(logs, tmp_path):
+    precious = put(tmp_path / "precious")
+    (logs / "a.log").hardlink_to(precious)
+    put(logs / "b.log")
+    _, receipt = await clear(logs, do="truncate")
+    assert precious.read_bytes() == b"x" * 10
+    assert (logs / "b.log").read_bytes() == b""
+    assert (receipt["files"], receipt["failed"]) == (1, 1)
+    assert "another name" in receipt["why"]
+
+
+async def test_a_file_that_a_dead_try_left_in_both_places_is_moved_on_and_back(logs, archive):
+    old = put(logs / "a")
+    given = params(logs, do={"move": {"to": str(archive)}})
+    before = stored(await FILES.observe(given, NOW))
+    (archive / before["folder"]).mkdir()
+    (archive / before["folder"] / "a").hardlink_to(old)
+    await FILES.run(given, before, NOW)
+    assert names(logs) == []
+    old.hardlink_to(archive / before["folder"] / "a")
+    assert (await FILES.revert(given, before, None, BACK)).result is Restored.REVERTED
+    assert names(logs) == ["a"]
+
+
 async def test_a_folder_that_becomes_a_link_meanwhile_is_not_entered(logs, tmp_path, monkeypatch):
     outside = put(tmp_path / "outside" / "a.gz")
     put(logs / "sub" / "a.gz")

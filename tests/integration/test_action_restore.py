@@ -3,9 +3,12 @@
 import asyncio
 import dataclasses
 import gzip
+import io
 import os
 import shutil
 import sqlite3
+import stat
+import tarfile
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -442,9 +445,6 @@ async def test_what_a_nightly_job_copied_is_put_back(kind, packed, request, tmp_
 
 
 async def test_an_archive_that_leaves_its_folder_is_refused(tmp_path, shelf, request):
-    import io
-    import tarfile
-
     thing = of("folder", request, tmp_path)
     shelf.mkdir()
     old = thing.read()
@@ -463,6 +463,32 @@ async def test_an_archive_that_leaves_its_folder_is_refused(tmp_path, shelf, req
     assert thing.read() == old
     assert not list(tmp_path.rglob("pwned"))
     assert left_over(thing) == []
+
+
+@pytest.mark.parametrize("kind", ["through a link", "a hard link", "a hard link to a link"])
+async def test_an_archive_reaches_nothing_beside_its_folder(tmp_path, shelf, request, kind):
+    thing = of("folder", request, tmp_path)
+    shelf.mkdir()
+    beside = tmp_path / "live" / "precious"
+    beside.write_text("theirs")
+    beside.chmod(0o640)
+    link, member = tarfile.TarInfo("etc/link"), tarfile.TarInfo("etc/link/precious")
+    link.type, link.linkname = tarfile.SYMTYPE, ".."
+    if kind != "through a link":
+        link.linkname = "../precious"
+        member = tarfile.TarInfo("etc/hard")
+        member.type, member.linkname = tarfile.LNKTYPE, "etc/link" if "to" in kind else "etc/../precious"
+        member.mode = 0o666
+    with tarfile.open(shelf / "evil.tar", "w") as tar:
+        tar.addfile(link)
+        tar.addfile(member)
+    given = params(
+        thing, shelf, **{"from": {"folder": str(shelf), "match": "*.tar", "without_manifest": True}}
+    )
+    with pytest.raises(PermanentError, match="leads out of it"):
+        await ACTION.run(given, await ACTION.observe(given, RESTORE), RESTORE)
+    seen = beside.stat()
+    assert (beside.read_text(), seen.st_nlink, stat.S_IMODE(seen.st_mode)) == ("theirs", 1, 0o640)
 
 
 @pytest.mark.parametrize(

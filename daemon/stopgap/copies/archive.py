@@ -1,5 +1,6 @@
 """Archive: files and folders in one tar, and out of it again."""
 
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def unpack(path: Path, to: Path, errand: Errand) -> None:
             if len(top) != 1:
                 raise PermanentError(f"{path.name} holds {len(top)} files or folders, and not one")
             members = _renamed(tar, next(iter(top)), to.name, errand)
-            tar.extractall(to.parent, members, numeric_owner=True, filter=_kept)  # noqa: S202 - that is what the filter is for
+            tar.extractall(to.parent, members, numeric_owner=True, filter=lambda each, _: _kept(each, to))  # noqa: S202 - that is what the filter is for
     except (tarfile.TarError, EOFError) as error:
         raise PermanentError(f"{path.name} cannot be unpacked: {error}") from None
 
@@ -75,9 +76,14 @@ def _renamed(tar: tarfile.TarFile, old: str, new: str, errand: Errand) -> Iterat
         yield member
 
 
-def _kept(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+def _kept(member: tarfile.TarInfo, to: Path) -> tarfile.TarInfo:
     """Refuse what would be written elsewhere; keep the modes that tarfile's own filter takes away."""
-    tarfile.tar_filter(member, folder)
+    for name in (member.name, member.linkname) if member.islnk() else (member.name,):
+        above = os.path.realpath((to.parent / name).parent)  # through the links that came before it
+        inside = Path(above).is_relative_to(Path(os.path.realpath(to.parent), to.name))
+        linked = member.islnk() and (to.parent / member.linkname).is_symlink()
+        if ".." in name.split("/") or linked or not (inside or to.parent / name == to):
+            raise PermanentError(f"{member.name[:200]!r} in it leads out of it")
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         raise PermanentError(f"{member.name[:200]!r} in it is neither a file, a folder nor a link")
     return member

@@ -161,6 +161,9 @@ def prune(folder: Path, like: Manifest, keep: int) -> list[str]:
         for copy in copies(folder)
         if copy.manifest and (copy.manifest.of, copy.manifest.evidence) == (like.of, like.evidence)
     ]
+    same.sort(
+        key=lambda copy: copy.manifest is None or copy.manifest.key != like.key
+    )  # whatever the clock says: ours is new
     removed = []
     for copy in same[keep:]:
         with suppress(OSError):  # what cannot be removed stays, and is tried again after the next copy

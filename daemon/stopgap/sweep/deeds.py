@@ -3,6 +3,7 @@
 Each returns whether it was done. Deleting and emptying need no space, so they work on a full disk.
 """
 
+import errno
 import gzip
 import os
 import stat
@@ -33,6 +34,8 @@ def truncate(folder: int, file: Found) -> bool:
         seen = os.fstat(descriptor)
         if not stat.S_ISREG(seen.st_mode) or seen.st_ino != file.inode:
             return False  # an open log may well have grown
+        if seen.st_nlink > 1:
+            raise OSError(errno.EMLINK, "has another name, under which it would be emptied, too")
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
@@ -68,8 +71,9 @@ def move(folder: int, file: Found, to: int, errand: Errand) -> bool:
         return False
     try:
         os.link(file.name, file.name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)
-    except FileExistsError:
-        raise
+    except FileExistsError:  # or an earlier try has died between both names
+        if not os.path.samestat(os.lstat(file.name, dir_fd=folder), os.lstat(file.name, dir_fd=to)):
+            raise
     except OSError:  # another file system, or one without hard links
         if not _copy(folder, file, to, errand):
             return False
