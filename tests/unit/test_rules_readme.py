@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from stopgap.alert import DRILL
 from stopgap.app import bare_context, build_catalog
 from stopgap.audience import ALWAYS
 from stopgap.config import load
 from stopgap.config.escalations import EscalationKeys
 from stopgap.duration import print_duration
 from stopgap.guard import Reason
-from stopgap.alert import DRILL
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, Limits
 from stopgap.wording import FIELDS
