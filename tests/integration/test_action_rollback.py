@@ -12,6 +12,7 @@ from tests.doubles.installed import Doubles
 
 from stopgap.action import Moment, Restored, Settled
 from stopgap.actions import Rollback
+from stopgap.backends.fly import Halfway
 from stopgap.errors import PermanentError, TemporaryError
 
 NOW = Moment(key="INC-1/0/0/do/1", timeout=timedelta(seconds=20))
@@ -157,3 +158,36 @@ async def test_a_fly_release_that_there_never_was_is_said(tmp_path, monkeypatch)
     Doubles(tmp_path / "bin", monkeypatch)
     with pytest.raises(PermanentError, match="no release 'v9'"):
         await ACT.rehearse(Rollback.params(at="fly://hotel", to="v9"), NOW)
+
+
+async def test_a_deployment_that_failed_halfway_is_not_known_to_be_undone(tmp_path, monkeypatch):
+    doubles = Doubles(tmp_path / "bin", monkeypatch)
+    state = doubles.state("flyctl")
+    state["apps"]["hotel"]["ill"] = True
+    doubles.change("flyctl", state)
+    params = Rollback.params(at="fly://hotel")
+    before = await observed(params)
+    with pytest.raises(Halfway, match="health checks"):
+        await ACT.run(params, before, NOW)
+    assert ACT.settled(params, before, await observed(params)) is Settled.NOT_DONE
+    state = doubles.state("flyctl")
+    del state["apps"]["hotel"]["ill"]
+    doubles.change("flyctl", state)
+    await ACT.run(params, before, NOW)
+    assert ACT.settled(params, before, await observed(params)) is Settled.DONE
+
+
+def test_one_tree_has_one_name():
+    names = {
+        ACT.resource(Rollback.params(at=at))
+        for at in ("git:///srv/app", "git:///srv/app/", "git:///srv//app")
+    }
+    assert names == {("git:/srv/app",)}
+
+
+async def test_looking_leaves_the_index_alone(tree):
+    index = tree / ".git" / "index"
+    (tree / "app.py").touch()
+    old = index.read_bytes()
+    await observed(at(tree))
+    assert index.read_bytes() == old

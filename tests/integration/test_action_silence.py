@@ -99,3 +99,13 @@ async def test_nobody_who_answers_is_a_failure_before_anything_is_done(act):
 def test_what_would_silence_too_much_does_not_load(match, length, said):
     with pytest.raises(ValidationError, match=said):
         Silence.params(at="http://127.0.0.1:9093", match=match, **{"for": length})
+
+
+def test_the_same_alerts_have_one_name():
+    def named(*match):
+        return Silence.resource(
+            None, Silence.params(at="http://127.0.0.1:9093", match=match, **{"for": "1h"})
+        )
+
+    assert named('a="1"', "b=~x") == named('b=~"x"', "a = 1") == named('{a="1",b=~"x"}')
+    assert named('a="1"') != named('a="2"')

@@ -113,8 +113,9 @@ class Silence(Action[SilenceParams]):
         return True
 
     def resource(self, params: SilenceParams) -> tuple[str, ...]:
-        """Name the matchers."""
-        return (f"silence:{','.join(sorted(params.match))}",)
+        """Name the matchers, however they are written; not the Alertmanager, which may be one of a cluster."""
+        matchers = sorted(str(matcher) for text in params.match for matcher in parse_matchers(text))
+        return (f"silence:{','.join(matchers)}",)
 
     def undo_by_hand(self, params: SilenceParams, before: Json) -> str:
         """Say which silence to end."""

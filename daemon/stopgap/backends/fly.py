@@ -22,7 +22,7 @@ from stopgap.backends.capability import (
 )
 from stopgap.backends.command import Command, parsed
 from stopgap.backends.locator import Locator
-from stopgap.errors import PermanentError
+from stopgap.errors import ActionError, PermanentError, StopgapError
 
 _APP = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -34,6 +34,10 @@ _FLYCTL = Command(
     "install flyctl and set FLY_API_TOKEN",
     ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN", "FLY_API_HOSTNAME", "FLY_CONFIG_DIR"),
 )
+
+
+class Halfway(StopgapError):  # noqa: N818 - it is not known to be an error
+    """A deployment was begun and failed: which machines have it is not known."""
 
 
 class Fly(Flags, Restartable, Scalable, Versioned):
@@ -145,8 +149,25 @@ class Fly(Flags, Restartable, Scalable, Versioned):
         return found
 
     async def switch(self, to: Version, within: timedelta) -> None:
-        """Deploy an image as a new release."""
-        await _FLYCTL.tell("deploy", "--app", self._app, "--image", to.name, "--yes", within=within)
+        """Deploy an image as a new release. Raises Halfway when it failed after it had begun: some machines may have it."""
+        before = await self._newest(within)
+        try:
+            await _FLYCTL.tell("deploy", "--app", self._app, "--image", to.name, "--yes", within=within)
+        except PermanentError as error:
+            if await self._begun(before, within):
+                raise Halfway(str(error)) from None
+            raise
+
+    async def _begun(self, before: int, within: timedelta) -> bool:
+        try:
+            return await self._newest(within) != before
+        except ActionError:
+            return True  # nobody can tell
+
+    async def _newest(self, within: timedelta) -> int:
+        """Return the number of the newest release, whatever became of it."""
+        rows = await self._list("releases", "--app", self._app, "--image", "--json", within=within)
+        return max((int(_field(row, "version") or 0) for row in rows), default=0)
 
     async def _images(self, within: timedelta) -> list[tuple[str, str]]:
         """List number and image of each release that is complete, newest first."""

@@ -26,7 +26,7 @@ class Git(Versioned):
 
     def __init__(self, locator: Locator) -> None:
         locator.only("path")
-        self._tree = locator.path
+        self._tree = "/" + "/".join(filter(None, locator.path.split("/")))
 
     @property
     def name(self) -> str:
@@ -40,7 +40,8 @@ class Git(Versioned):
 
     async def current(self, within: timedelta) -> Version:
         """Read the commit, and the branch if one is checked out. Raises PermanentError where files were changed by hand."""
-        changed = await self._ask("status", "--porcelain", "--untracked-files=no", within=within)
+        looking = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+        changed = await self._ask(*looking, within=within)
         if changed.strip():
             files = ", ".join(line[3:] for line in changed.splitlines()[:3])
             raise PermanentError(
