@@ -94,6 +94,9 @@ def test_a_byte_of_a_text_is_found_behind_its_quote_only_where_it_stands_as_it_r
     assert offsets == {"a": 1, "b": None, "c": 0, "d": None}
 
 
+DEEPER = "x.yaml:3:6: `b` stands further right than the keys above it, align it with them, or with what it belongs to"
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
@@ -113,8 +116,7 @@ def test_a_byte_of_a_text_is_found_behind_its_quote_only_where_it_stands_as_it_r
         ("a: &b {c: 1}\nd: {<<: *b}\n", "x.yaml:2:5: d.<<: merge keys are not supported, write the keys out"),
         ("a: {{ vars.x }}\n", 'x.yaml:1:4: a: a template must be in quotes, put quotes around it: "{{ … }}"'),
         ("a: {[b]: c}\n", "x.yaml:1:5: a: a table or a list as a key, write a name"),
-        ("r:\n  - a: x\n     b: y\n", "x.yaml:3:6: `b` stands further right than the keys above it, "
-                                       "align it with them, or with what it belongs to"),
+        ("r:\n  - a: x\n     b: y\n", DEEPER),
         ("a: [b\n  c: d\n", "x.yaml:2:4: a comma or a closing bracket is missing, add it, or quote a value that holds , [ ] { }"),
     ],
 )  # fmt: skip
