@@ -382,6 +382,15 @@ async def test_undo_by_hand_names_old_values_but_not_secret_ones(world):
     )
 
 
+async def test_rows_that_would_fill_the_memory_are_not_fetched(world, monkeypatch):
+    world.run(f"UPDATE jobs SET note = '{'x' * 40_000}'")
+    monkeypatch.setattr("stopgap.backends.rows.MOST_BYTES", 100_000)
+    params = world.params(statement="DELETE FROM jobs WHERE id > 0", max_rows=9, save="id")
+    with pytest.raises(PermanentError, match="larger than 100000 bytes"):
+        await SQL.observe(params, NOW)
+    assert len(world.jobs()) == 4
+
+
 def test_settling_all_rows_that_can_be_saved_holds_nobody_up():
     params = SQL.params(at="sqlite:///x.db", statement=RESET, values=GIVEN, max_rows=5000, save="id")
     before = {"columns": ["id", "note"], "rows": [[n, "x" * 100] for n in range(5000)]}

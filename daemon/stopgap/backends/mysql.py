@@ -23,7 +23,7 @@ from stopgap.backends.database import (
 from stopgap.backends.dsn import address, need
 from stopgap.backends.lack import lacking
 from stopgap.backends.locator import Locator
-from stopgap.backends.rows import Rows
+from stopgap.backends.rows import Rows, gathered
 from stopgap.backends.statement import Statement
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ _PORT = 3306
 _GRACE_SECONDS = 2.0  # for the server to say that its own limit was reached
 _INTERRUPT_SECONDS = 2.0
 _NO_CONNECTION = 2003
+_ALL = 1_000_000  # rows: the server was asked for no more than are wanted
 _ENGINE = (
     "SELECT t.table_name, t.engine FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine"
     " WHERE t.table_schema = IF(%(schema)s = '', DATABASE(), %(schema)s) AND LOWER(t.table_name) = %(table)s"
@@ -235,15 +236,18 @@ class MysqlSession(Session):
         self, text: str, values: Mapping[str, Any] | None
     ) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...], int]:
         """Execute; return columns, rows, and how many rows were changed."""
-        import pymysql  # noqa: PLC0415 - an extra
+        import pymysql.cursors  # noqa: PLC0415 - an extra
 
         try:
-            with self._connection.cursor() as cursor:
+            with self._connection.cursor(pymysql.cursors.SSCursor) as cursor:  # row by row
                 cursor.execute(text, None if values is None else dict(values))
                 columns = tuple(each[0] for each in cursor.description or ())
-                return columns, tuple(cursor.fetchall() if columns else ()), max(cursor.rowcount, 0)
+                rows = gathered(cursor, _ALL) if columns else ()
+                return columns, tuple(rows), 0 if columns else max(cursor.rowcount, 0)
         except (pymysql.Error, OSError) as error:
             raise self._place.fault(error) from None
+        except ValueError as error:
+            raise DatabaseFault(Trouble.WRONG, self._place.name, str(error)) from None
 
 
 def _written(statement: Statement) -> str:

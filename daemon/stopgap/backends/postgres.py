@@ -23,7 +23,7 @@ from stopgap.backends.database import (
 from stopgap.backends.dsn import address, need
 from stopgap.backends.lack import says_lacking
 from stopgap.backends.locator import Locator
-from stopgap.backends.rows import Rows
+from stopgap.backends.rows import Rows, gathered
 from stopgap.backends.statement import Statement
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Postgres(Database):
             if connection is not None:
                 connection.close()
             raise self._fault(error) from None
-        return PostgresSession(connection, self._fault)
+        return PostgresSession(connection, self.name, self._fault)
 
     def _fault(self, error: "psycopg.Error") -> DatabaseFault:
         where, state = self.name, error.sqlstate or ""
@@ -166,26 +166,24 @@ class Postgres(Database):
 class PostgresSession(Session):
     """One connection to a server."""
 
-    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]", fault: Any) -> None:
+    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]", place: str, fault: Any) -> None:
         self._connection = connection
+        self._place = place
         self._fault = fault
 
     def rows(self, statement: Statement, values: Mapping[str, Any], limit: int) -> Rows:
         """Return what a query returns, row by row, so that a table of millions does not come along."""
         import psycopg  # noqa: PLC0415 - an extra
 
-        rows: list[tuple[Any, ...]] = []
         try:
             with self._connection.cursor() as cursor:
-                for row in cursor.stream(_written(statement), dict(values)):
-                    rows.append(row)
-                    if (
-                        len(rows) > limit + 1
-                    ):  # a query with LIMIT ends by itself: a cancellation could hit the next one
-                        break
+                # a query with LIMIT ends by itself: a cancellation could hit the next one
+                rows = gathered(cursor.stream(_written(statement), dict(values)), limit + 1)
                 columns = tuple(column.name for column in cursor.description or ())
         except psycopg.Error as error:
             raise self._fault(error) from None
+        except ValueError as error:
+            raise DatabaseFault(Trouble.WRONG, self._place, str(error)) from None
         if len(rows) > limit:
             raise TooManyRows(f"more than {limit} rows")
         return Rows(columns, tuple(rows))

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,6 +12,7 @@ from uuid import UUID
 from stopgap.action import Json
 
 _LARGEST = 2**63  # JSON in the store holds integers up to here
+MOST_BYTES = 16 * 1024 * 1024  # of one answer: whatever is more is nothing to keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,20 @@ class Rows:
     def dicts(self) -> Sequence[dict[str, Any]]:
         """Return each row by column name."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def gathered(rows: Iterable[Sequence[Any]], limit: int) -> list[tuple[Any, ...]]:
+    """Take rows one by one, one more than the limit at most. Raises ValueError before they fill the memory."""
+    taken: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if size > MOST_BYTES:
+            raise ValueError(f"the rows are larger than {MOST_BYTES} bytes: ask for less")
+        taken.append(tuple(row))
+        if len(taken) > limit:
+            break
+    return taken
 
 
 def _written(value: object) -> Json:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from stopgap.backends.database import Database, DatabaseFault, Mode, Session, TooManyRows, Trouble
 from stopgap.backends.locator import Locator
-from stopgap.backends.rows import Rows
+from stopgap.backends.rows import Rows, gathered
 from stopgap.backends.statement import Statement
 
 _STEPS = 20_000  # of SQLite's machine, between two looks at the clock
@@ -102,12 +102,14 @@ class SqliteSession(Session):
         """Return what a query returns."""
         try:
             cursor = self._connection.execute(_written(statement), dict(values))
-            rows = cursor.fetchmany(limit + 1)
+            rows = gathered(cursor, limit)
         except sqlite3.Error as error:
             raise _fault(self._path, error) from None
+        except ValueError as error:
+            raise DatabaseFault(Trouble.WRONG, f"sqlite:{self._path}", str(error)) from None
         if len(rows) > limit:
             raise TooManyRows(f"more than {limit} rows")
-        return Rows(tuple(each[0] for each in cursor.description or ()), tuple(map(tuple, rows)))
+        return Rows(tuple(each[0] for each in cursor.description or ()), tuple(rows))
 
     def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
         """Execute; what Python's module does not count (after WITH), the connection counts."""
