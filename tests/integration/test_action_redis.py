@@ -243,6 +243,14 @@ async def test_a_key_that_somebody_deleted_stays_deleted(world):
     assert "flag" not in world.stock()
 
 
+async def test_a_key_that_somebody_deleted_stays_deleted_though_nobody_knows_what_we_left(world):
+    params = world.params(set={"flag": "new"})
+    before, _ = await acted(params)
+    world.other.delete("flag")
+    assert (await REDIS.revert(params, before, None, NOW)).result is Restored.DRIFTED
+    assert world.other.get("flag") is None
+
+
 async def test_a_key_that_would_have_ended_meanwhile_is_deleted(world):
     world.other.set("brief", "x", px=150)
     params = world.params(set={"brief": "new"})

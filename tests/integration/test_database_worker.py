@@ -169,3 +169,16 @@ def test_a_loop_that_is_closed_hears_nothing(monkeypatch):
         if thread.name == "database":
             thread.join(10)
     assert place.said == ["closed"]
+
+
+async def test_without_room_for_a_thread_nothing_is_begun_and_no_place_is_lost(monkeypatch):
+    def full(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(worker, "_places", threading.BoundedSemaphore(1))
+    with monkeypatch.context() as narrow:
+        narrow.setattr(threading.Thread, "start", full)
+        with pytest.raises(DatabaseFault, match="no room") as told:
+            await work(Login(Place()), Mode.READ, 10, lambda task: None)
+    assert told.value.trouble is Trouble.OURS
+    assert await work(Login(Place()), Mode.READ, 10, lambda task: "free") == "free"

@@ -30,6 +30,11 @@ class KeyVerb(Verb):
 
     @property
     @abstractmethod
+    def ends(self) -> bool:
+        """Tell whether the keys end by themselves."""
+
+    @property
+    @abstractmethod
     def keys(self) -> tuple[str, ...]:
         """Return the keys."""
 
@@ -86,7 +91,7 @@ class KeyVerb(Verb):
                 old, there = before[key], now[key]
                 if _same(old, there) or (there is None and _over(old, clock)):
                     continue
-                ours = there is None or self.wanted(key, old, there)
+                ours = self.wanted(key, old, there) or (there is None and self.ends)
                 if receipt:
                     ours = _same(receipt[key], there) or (there is None and _over(receipt[key], clock))
                 (back if ours else left).append(key)
@@ -131,6 +136,11 @@ class SetKeys(KeyVerb):
     ttl: timedelta | None
 
     @property
+    def ends(self) -> bool:
+        """Tell whether they have a time to live."""
+        return self.ttl is not None
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Return the keys."""
         return tuple(self.values)
@@ -157,6 +167,11 @@ class ExpireKeys(KeyVerb):
     """Let keys end after a time; those that are absent stay so."""
 
     times: Mapping[str, timedelta]
+
+    @property
+    def ends(self) -> bool:
+        """Tell that they do: that is what is done."""
+        return True
 
     @property
     def keys(self) -> tuple[str, ...]:

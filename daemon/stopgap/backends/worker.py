@@ -105,7 +105,12 @@ async def work(login: Login[Database], mode: Mode, seconds: float, does: Callabl
     task = Work(login, mode, time.monotonic() + seconds * _ROOM)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    threading.Thread(target=_run, args=(task, does, loop, future), name="database", daemon=True).start()
+    try:
+        threading.Thread(target=_run, args=(task, does, loop, future), name="database", daemon=True).start()
+    except RuntimeError:
+        _places.release()
+        text = "this machine has no room for another thread"
+        raise DatabaseFault(Trouble.OURS, login.place.name, text) from None
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
