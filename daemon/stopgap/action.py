@@ -110,8 +110,10 @@ class Moment:
     @property
     def origin(self) -> str:
         """Return what the keys of a step, of its repetitions and of its revert have in common: by it both find the same thing."""
-        parts = self.key.rsplit("/", 2)
-        return parts[0] + ("/activate" if parts[1:2] in (["activate"], ["reactivate"]) else "")
+        step, *rest = self.key.rsplit("/", 2)
+        if rest[:1] in (["do"], ["revert"]):
+            return step
+        return f"{step}/activate" if rest[:1] in (["activate"], ["reactivate"]) else self.key
 
     @property
     def takes_back(self) -> bool:

@@ -236,6 +236,7 @@ def test_retry_after_is_seconds_or_a_date_and_bounded(text, seconds):
         ("INC-1/0/2/activate/1", "INC-1/0/2/activate", False),
         ("INC-1/0/2/reactivate/2", "INC-1/0/2/activate", False),
         ("check", "check", False),
+        ("INC-1/7", "INC-1/7", False),
     ],
 )
 def test_a_step_and_its_revert_have_one_origin(key, origin, takes_back):
