@@ -160,7 +160,14 @@ CASES = (
         "askproai",
         "flood",
         "exec-nginx-cloudflare",
-        steps=("exec", "restart", "flag"),
+        steps=(
+            "exec",
+            "restart",
+            "restart",
+            "exec",
+            "flag",
+            "restart",
+        ),  # limits, taken back, and both together
         begin=lambda system: system.breaks(flood=900),
         held=_is_limited_and_challenged,
         end=lambda system: system.breaks(flood=0),
