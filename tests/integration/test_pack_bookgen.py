@@ -264,7 +264,7 @@ async def test_the_evidence_is_copied_and_nothing_of_it_is_ever_a_backup(tmp_pat
     config.write_text("SECRET_KEY=x\n")
     pack = Pack(logs=logs, config_file=config, evidence=tmp_path / "evidence", room="1MB")
     for words in (f"file:{logs}", f"file:{config}"):
-        await pack.act("security-breach", "keep the evidence and stop", "backup", words)
+        await pack.act("security-breach", "keep the evidence", "backup", words)
     kept = sorted(path.name.partition("-")[0] for path in (tmp_path / "evidence").glob("*.tar"))
     assert kept == ["env", "logs"]
     assert (tmp_path / "evidence").stat().st_mode & 0o077 == 0
