@@ -6,7 +6,8 @@ SHELL := /bin/bash
 .PHONY: help run test packages check unit soak bench clean
 
 BIN := .venv/bin
-WORKERS ?= 2
+# more than there are cores: the end-to-end tests mostly wait for others
+WORKERS ?= 4
 ARGS ?=
 SOAK ?= 1000000
 
