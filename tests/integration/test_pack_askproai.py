@@ -121,7 +121,7 @@ async def test_everybodys_history_is_evidence_and_what_only_looks_like_one_is_le
     for path in evidence.iterdir():
         with tarfile.open(path) as archive:
             kept[path.name] = archive.getnames()
-    anna = f"{tmp_path}/home/anna/.bash_history".removeprefix("/")
+    anna = str(tmp_path / "home" / "anna" / ".bash_history").removeprefix("/")
     assert kept == {"histories-INC-1.tar.gz": [anna], "histories-INC-2.tar.gz": [anna]}
 
 

@@ -34,6 +34,8 @@ class AgenteHotel(System):
     pack = "agente-hotel"
     standin = "hotel"
     jobs = ("agente-hotel-nginx", "agente-hotel-accesslog", "agente-hotel-redis")
+    pending = "3s"  # who is refused must show, too, before it is asked which rung is right
+    lasting = "7s"
     env_text = ENV
 
     async def lay_out(self) -> None:
@@ -77,7 +79,7 @@ class AgenteHotel(System):
             "redis_url": self.redis_url,
             "blocklist": f"nginx://{self.nginx.home}/blocked.conf#{self.nginx.home}/nginx.conf",
             "within": "4s",
-            "windowed_within": "4s",
+            "windowed_within": "8s",
         }
 
     def programs(self) -> list[Program]:
