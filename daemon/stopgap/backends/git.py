@@ -6,6 +6,7 @@ from datetime import timedelta
 from stopgap.backends.capability import Version, Versioned
 from stopgap.backends.command import Command
 from stopgap.backends.locator import Locator
+from stopgap.backends.whole import finish
 from stopgap.errors import PermanentError
 
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@{}~^+-]{0,199}")
@@ -59,7 +60,8 @@ class Git(Versioned):
         where = ["--detach", to.name]
         if to.branch and await self._commit(f"refs/heads/{to.branch}", within) == to.name:
             where = [to.branch]
-        await _GIT.tell("-C", self._tree, "checkout", "--quiet", *where, "--", within=within)
+        # a checkout that is killed leaves files of both versions, and a lock
+        await finish(_GIT.tell("-C", self._tree, "checkout", "--quiet", *where, "--", within=within))
 
     async def _commit(self, revision: str, within: timedelta) -> str:
         args = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
