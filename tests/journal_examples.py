@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.servers import Base
+
 from stopgap.guard import Request
 from stopgap.incident import Event, EventKind, Outcome
 from stopgap.journal import Append, Closing, Journal, Line, Sighting
 from stopgap.simulate.journal import MemoryJournal
-from stopgap.store import open_store
+from stopgap.store import join, open_store
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -68,12 +70,19 @@ def acting(clock: HandClock, incident: str, *take: str, **changes: Any) -> Appen
 
 
 @asynccontextmanager
-async def opened_journal(kind: str, directory: Path, clock: HandClock) -> AsyncIterator[Journal]:
-    """Open the journal that a contract test asks for: the store, or its twin in memory."""
+async def opened_journal(
+    kind: str, directory: Path, clock: HandClock, shared: Base | None = None
+) -> AsyncIterator[Journal]:
+    """Open the journal that a contract test asks for: the store, in a file or in a shared database, or its twin in memory."""
     if kind == "memory":
         yield MemoryJournal(clock)
         return
-    store = await open_store(directory / "stopgap", clock)
+    if shared is None:
+        store = await open_store(directory / "stopgap", clock)
+    else:
+        standby = await join(shared.url, 5.0, "", clock)
+        store = await standby.elected()
+        await standby.close()
     yield store
     await store.close()
 

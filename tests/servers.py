@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.prometheus_server import free_port
@@ -136,6 +137,13 @@ class Base:
     def locator(self) -> str:
         """Return where it is, without the password."""
         return f"{self.server.name}://{self.user}@{self.server.address}/{self.name}"
+
+    @property
+    def url(self) -> str:
+        """Return where it is, with its user and the password."""
+        return (
+            f"{self.server.name}ql://{self.user}:{quote(PASSWORD, safe='')}@{self.server.address}/{self.name}"
+        )
 
     def run(self, *statements: str) -> None:
         """Execute and commit, as an administrator."""

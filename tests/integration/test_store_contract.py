@@ -27,9 +27,10 @@ def clock():
     return HandClock()
 
 
-@pytest.fixture(params=["store", "memory"])
+@pytest.fixture(params=["store", "memory", "postgres"])
 async def journal(request, tmp_path, clock):
-    async with opened_journal(request.param, tmp_path, clock) as journal:
+    shared = request.getfixturevalue("postgres").database() if request.param == "postgres" else None
+    async with opened_journal(request.param, tmp_path, clock, shared) as journal:
         yield journal
 
 

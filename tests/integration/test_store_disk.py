@@ -19,7 +19,7 @@ from stopgap.clock import SystemClock
 from stopgap.errors import StoreError
 from stopgap.incident import EventKind as K
 from stopgap.journal import Append
-from stopgap.store import DATABASE, LOCK, dialect, open_store, receiving, writer
+from stopgap.store import DATABASE, LOCK, dialect, open_store, receiving, sqlite, writer
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = """
@@ -381,7 +381,7 @@ async def test_a_failed_batch_fails_all_its_callers_names_no_secret_and_the_next
 async def test_a_database_that_stays_locked_is_said_and_works_again_when_it_is_free(
     tmp_path, clock, monkeypatch
 ):
-    monkeypatch.setattr(dialect, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
     store = await open_store(tmp_path, clock)
     blocker = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -425,14 +425,14 @@ def test_a_full_disk_is_said_and_the_store_recovers_by_itself(tmp_path):
 
 
 async def test_readers_cannot_write(tmp_path, store):
-    engine = dialect.reading(tmp_path / DATABASE, 1)
+    engine = sqlite.reading(tmp_path / DATABASE, 1)
     with engine.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.execute(text("DELETE FROM journal"))
     engine.dispose()
 
 
 def test_the_writer_waits_for_the_disk_at_each_commit(tmp_path):
-    engine = dialect.writing(tmp_path / "x.db")
+    engine = sqlite.writing(tmp_path / "x.db")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

@@ -13,7 +13,7 @@ from tests.journal_examples import HandClock, acting, open_one
 
 from stopgap.errors import StoreError
 from stopgap.guard import Refusal, Request
-from stopgap.store import DATABASE, dialect, migrations, open_store, schema
+from stopgap.store import DATABASE, migrations, open_store, schema, sqlite
 from stopgap.store.rows import EPOCH, micros
 
 
@@ -57,7 +57,7 @@ def test_the_code_knows_the_last_migration():
 
 
 def test_a_migration_that_does_not_commit_leaves_nothing(tmp_path):
-    engine = dialect.writing(tmp_path / "half.db")
+    engine = sqlite.writing(tmp_path / "half.db")
     with engine.connect() as connection:
         connection.begin()
         migrations.migrate(connection)
@@ -81,7 +81,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path,
 def made_by_the_first_release(path: Path, clock: HandClock) -> None:
     """Make a database with the tables of the first release, and what a rule left in them that acted and failed."""
     script = ScriptDirectory(str(Path(migrations.__file__).parent))
-    engine = dialect.writing(path)
+    engine = sqlite.writing(path)
     at = micros(clock.now())
     with engine.begin() as connection:
         with EnvironmentContext(

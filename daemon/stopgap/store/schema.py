@@ -160,3 +160,22 @@ brake = Table(
     Column("since", BigInteger, nullable=False),
     Column("until", BigInteger),
 )
+
+leader = Table(  # on PostgreSQL: the one row says which of the daemons leads
+    "leader",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+
+inbox = Table(  # on PostgreSQL: what daemons that do not lead have taken
+    "inbox",
+    metadata,
+    Column("number", NUMBER, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("alerts", Text, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,62 +19,45 @@ from stopgap.guard import Refusal, Request
 from stopgap.incident import Event
 from stopgap.journal import Append, Conflict, Line, Sighting, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope, Ledger
-from stopgap.store import appending, brakes, dialect, folder, meeting, reading, schema
+from stopgap.store import appending, brakes, dialect, inbox, meeting, reading, schema
 from stopgap.store.batch import Batch
+from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery
+from stopgap.store.inbox import Letter
 from stopgap.store.ledger import ledger
-from stopgap.store.migrations import migrate
 from stopgap.store.rows import encode
-from stopgap.store.writer import PASS, Job, Writer, reason
+from stopgap.store.sqlite import Sqlite
+from stopgap.store.writer import PASS, Job, Writer
 
 T = TypeVar("T")
 
 QUEUE = 20_000  # operations
 READERS = 4  # connections and threads
-CURE = "move stopgap.db with its -wal and -shm aside or restore a backup, then start again"
 
 _REMEMBER = dialect.keep_first(schema.rule_version)
 
 
 async def open_store(directory: Path, clock: Clock, *, queue: int = QUEUE) -> "Store":
     """Open the store in a directory of its own, with room for so many waiting operations. Raises StoreError."""
-    lock = await asyncio.to_thread(folder.claim, directory)
+    database = await asyncio.to_thread(Sqlite, directory, READERS)
     with ExitStack() as undoing:
-        undoing.callback(folder.release, lock)
-        await asyncio.to_thread(_ready, directory / folder.DATABASE)
+        undoing.callback(database.close)
+        await asyncio.to_thread(database.make_ready)
         undoing.pop_all()
-    return Store(directory / folder.DATABASE, clock, lock, queue)
-
-
-def _ready(path: Path) -> None:
-    """Check, migrate and prove writable. Raises StoreError."""
-    engine = dialect.writing(path)
-    try:
-        with engine.begin() as connection:
-            damage = dialect.damage(connection)
-            if damage:
-                raise StoreError(f"{path} is damaged ({damage}); {CURE}")
-            migrate(connection)
-            dialect.prove_writable(connection)
-    except SQLAlchemyError as error:
-        text = reason(error)
-        cure = CURE if "malformed" in text or "not a database" in text else "check owner, mode and free space"
-        raise StoreError(f"{path} cannot be used ({text}); {cure}") from error
-    finally:
-        engine.dispose()
+    return Store(database, clock, queue)
 
 
 class Store:
-    """The Journal on disk. Made by `open_store`; belongs to the event loop that made it."""
+    """The Journal on disk: of the one daemon that may write. Belongs to the event loop that made it."""
 
-    def __init__(self, path: Path, clock: Clock, lock: int, queue: int) -> None:
+    def __init__(self, database: Database, clock: Clock, queue: int = QUEUE) -> None:
         self._clock = clock
-        self._lock = lock
+        self._database = database
         self._loop = asyncio.get_running_loop()
         self._delivery = Delivery(self._loop)
-        self._writing: Engine = dialect.writing(path)
-        self._writer = Writer(self._writing, self._delivery, queue)
-        self._reading: Engine = dialect.reading(path, READERS)
+        self.deposed = asyncio.Event()  # another daemon leads now, or may: this one has to begin anew
+        self._writer = Writer(database, self._delivery, queue, self._fall)
+        self._reading: Engine = database.reading
         self._readers = ThreadPoolExecutor(READERS, "stopgap reader")
         self._closed = False
         self._writer.start()
@@ -87,11 +70,18 @@ class Store:
         await asyncio.to_thread(self._writer.stop)
         await self._delivery.emptied()
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._reading.dispose)
-        self._writing.dispose()
-        folder.release(self._lock)
+        await asyncio.to_thread(self._database.close)
 
     # --- how it is ---
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether it is certain that no other daemon leads: an act may begin."""
+        return self._database.tenure is None or self._database.tenure.leads
+
+    def _fall(self) -> None:
+        with suppress(RuntimeError):  # the loop is gone
+            self._loop.call_soon_threadsafe(self.deposed.set)
 
     @property
     def healthy(self) -> bool:
@@ -177,6 +167,20 @@ class Store:
         answer: T = await job.future
         return answer
 
+    # --- what other daemons have taken ---
+
+    async def letters(self, most: int) -> tuple[Letter, ...]:
+        """Return the oldest letters, at most so many."""
+        return await self._read(inbox.letters, most)
+
+    async def answered(self, numbers: Sequence[int]) -> None:
+        """Throw letters away: what they say is on disk."""
+        await self._write(lambda batch: inbox.throw_away(batch, numbers))
+
+    async def unreadable(self, number: int) -> None:
+        """Count one more try of a letter that cannot be read; after a few it is left where it is."""
+        await self._write(lambda batch: inbox.count(batch, number))
+
     # --- reading ---
 
     async def ledger(self, request: Request) -> Ledger:
@@ -228,7 +232,11 @@ class Store:
 
     def _ask(self, question: Callable[..., T], *arguments: Any) -> T:
         try:
-            with self._reading.begin() as connection:
+            with (
+                self._reading.connect() as connection,
+                self._database.watched(connection),
+                connection.begin(),
+            ):
                 return question(connection, *arguments)
         except SQLAlchemyError as error:
             raise StoreError(f"the journal cannot be read: {reason(error)}") from error

@@ -10,22 +10,23 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from stopgap.errors import StoreError
 from stopgap.journal import Line, Sighting
 from stopgap.store.batch import Batch
+from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery, Parcel
-from stopgap.store.dialect import prove_writable
 from stopgap.store.receiving import receive
 from stopgap.store.rows import encode
+from stopgap.store.tenure import Deposed
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +49,15 @@ class Job:
 class Writer:
     """Owns the writing connection and the thread. `healthy` tells whether the last commit reached the disk, `error` why not."""
 
-    def __init__(self, engine: Engine, delivery: Delivery, limit: int) -> None:
+    def __init__(
+        self, database: Database, delivery: Delivery, limit: int, fallen: Callable[[], None] = lambda: None
+    ) -> None:
         self.healthy = True
         self.error = ""
-        self._engine = engine
+        self._deposed = False  # nothing is written any more: the daemon begins anew
+        self._database = database
+        self._tenure = database.tenure
+        self._fallen = fallen  # told by the writer's thread
         self._delivery = delivery
         self._limit = limit
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -92,16 +98,23 @@ class Writer:
         while self._fill():
             if self._pending:
                 self._commit()
-            elif not self.healthy:
-                self._try_again()
+            elif not self.healthy or self._tenure is not None:
+                self._prove()
         self._hang_up()
+
+    @property
+    def _longest_wait(self) -> float | None:
+        """Return for how many seconds the queue may be waited on: a store that is ill is tried, a lease is renewed."""
+        if not self.healthy:
+            return AILING
+        return None if self._tenure is None else self._tenure.renews_within
 
     def _fill(self) -> bool:
         """Take what is queued, waiting for the first; False at the end."""
         try:
             wait = not self._pending
             while len(self._pending) < BATCH:
-                job = self._queue.get(block=wait, timeout=None if self.healthy else AILING)
+                job = self._queue.get(block=wait, timeout=self._longest_wait)
                 if job is None:
                     if self._pending:
                         self._queue.put(None)  # first the rest
@@ -118,13 +131,16 @@ class Writer:
         lines: Sequence[Line] = ()
         seconds = 0.0
         try:
-            batch = Batch(self._begin())
-            while self._pending and (not taken or time.perf_counter() - began < WORK):
-                self._work(batch, taken)
-            if batch.written:
-                seconds = self._end(batch)
-            else:
-                batch.connection.rollback()
+            with self._transaction() as connection:
+                batch = Batch(connection)
+                while self._pending and (not taken or time.perf_counter() - began < WORK):
+                    self._work(batch, taken)
+                if batch.written:
+                    seconds = self._end(batch)
+                elif self._tenure is None:
+                    connection.rollback()
+                else:
+                    self._finish(connection)
             lines = batch.lines
         except Exception as error:  # noqa: BLE001 - border: batch; nothing of it is on disk, and all callers must hear that
             seconds = 0.0
@@ -149,28 +165,47 @@ class Writer:
             together += _storable(job)
         receive(batch, together)
 
-    def _begin(self) -> Connection:
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Begin one, and prove that nobody else may."""
+        if self._deposed:
+            raise Deposed("this daemon does not lead any more")
         if self._connection is None:
-            self._connection = self._engine.connect()
-        self._connection.begin()
-        return self._connection
+            self._connection = self._database.writing.connect()
+        with self._database.watched(self._connection):
+            self._connection.begin()
+            if self._tenure is not None:
+                self._tenure.enter(self._connection)
+            yield self._connection
 
     def _end(self, batch: Batch) -> float:
         batch.flush()
         began = time.perf_counter()
-        batch.connection.commit()
-        self._recover()
+        self._finish(batch.connection)
         return time.perf_counter() - began
 
-    def _try_again(self) -> None:
-        try:
-            connection = self._begin()
-            prove_writable(connection)
+    def _finish(self, connection: Connection) -> None:
+        """Commit. A database that is shared is behind a network: an answer that is lost leaves open what is on its disk."""
+        if self._tenure is None:
             connection.commit()
-        except SQLAlchemyError as error:
-            self._fail(error)
         else:
-            self._recover()
+            try:
+                connection.commit()
+            except Exception as error:
+                raise Deposed(
+                    f"nobody can tell whether the last commit is on disk: {reason(error)}"
+                ) from error
+            self._tenure.committed()
+        self._recover()
+
+    def _prove(self) -> None:
+        """Write without being asked: to see whether that works again, and to renew the lease."""
+        try:
+            with self._transaction() as connection:
+                self._database.prove_writable(connection)
+                self._finish(connection)
+        except (SQLAlchemyError, StoreError) as error:
+            self._fail(error)
 
     def _recover(self) -> None:
         if not self.healthy:
@@ -178,7 +213,11 @@ class Writer:
         self.healthy, self.error = True, ""
 
     def _fail(self, error: Exception) -> None:
-        known = isinstance(error, SQLAlchemyError)
+        if isinstance(error, Deposed) and self._tenure is not None:
+            self._tenure.drop()
+            self._deposed = True
+            self._fallen()
+        known = isinstance(error, SQLAlchemyError | StoreError)
         text = f"the journal cannot be written: {reason(error)}"
         if text != self.error:
             log.error("journal_fault", why=text, exc_info=None if known else error)
@@ -192,11 +231,6 @@ class Writer:
                 connection.invalidate()
             with suppress(SQLAlchemyError):
                 connection.close()
-
-
-def reason(error: BaseException) -> str:
-    """Return the database's own words: without the statement, and without what was to be written."""
-    return str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
 
 
 def _storable(job: Job) -> list[Sighting]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 from stopgap.errors import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 
 
 def migrate(connection: Connection) -> None:

@@ -1,0 +1,66 @@
+"""Inbox: what daemons that do not lead have taken for the one that does: letters, each the alerts of one notification.
+
+Whoever takes a notification answers once its letter is on disk. The leader throws a letter away after what it says is on disk too;
+a crash in between lets it be read twice, which changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Integer, bindparam, func, select
+
+from stopgap.errors import StoreError
+from stopgap.store import schema
+from stopgap.store.batch import Batch
+from stopgap.store.rows import decode, encode, micros
+
+MOST = 20_000  # letters that may wait; then senders are told to keep theirs
+TRIES = 5  # to read one
+
+_inbox = schema.inbox.c
+_PUT = schema.inbox.insert()
+_COUNT = select(func.count()).select_from(select(_inbox.number).limit(MOST).subquery())
+_OLDEST = (
+    select(_inbox.number, _inbox.alerts)
+    .where(_inbox.tries < TRIES)
+    .order_by(_inbox.number)
+    .limit(bindparam("most", type_=Integer))
+)
+_THROW_AWAY = schema.inbox.delete().where(_inbox.number.in_(bindparam("some", expanding=True)))
+_TRIED = schema.inbox.update().where(_inbox.number == bindparam("one")).values(tries=_inbox.tries + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """The alerts of one notification (`Alert.as_json`)."""
+
+    number: int
+    alerts: Sequence[Mapping[str, Any]]
+
+
+def put(connection: Connection, alerts: Sequence[Mapping[str, Any]], at: datetime) -> None:
+    """Leave a letter. Raises StoreError when too many wait."""
+    if connection.execute(_COUNT).scalar_one() >= MOST:
+        raise StoreError(f"{MOST} notifications wait for a daemon that leads: is none alive?")
+    connection.execute(_PUT, {"at": micros(at), "alerts": encode(alerts)})
+
+
+def letters(connection: Connection, most: int) -> tuple[Letter, ...]:
+    """Return the oldest, at most so many."""
+    return tuple(
+        Letter(number, decode(alerts)) for number, alerts in connection.execute(_OLDEST, {"most": most})
+    )
+
+
+def throw_away(batch: Batch, numbers: Sequence[int]) -> None:
+    """Delete letters."""
+    batch.connection.execute(_THROW_AWAY, {"some": list(numbers)})
+    batch.written = True
+
+
+def count(batch: Batch, number: int) -> None:
+    """Count a try that failed."""
+    batch.connection.execute(_TRIED, {"one": number})
+    batch.written = True

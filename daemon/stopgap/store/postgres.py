@@ -1,0 +1,119 @@
+"""PostgreSQL: a database that several daemons share; one of them leads (tenure.py), the others leave it letters (inbox.py).
+
+A session that stops in the middle of a transaction is ended by the server after the lease's length, so that it keeps nobody from
+taking over; one whose server stops is ended by the watchdog.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from stopgap.errors import StoreError
+from stopgap.store.database import reason
+from stopgap.store.migrations import migrate
+from stopgap.store.tenure import Tenure
+from stopgap.store.watchdog import Watchdog
+
+CONNECTIONS = 4  # of readers, and of standing by
+CONNECT_WITHIN = 5  # seconds
+MIGRATE_WITHIN = 600.0  # seconds
+_ALONE = (  # the lock's key is any number that nobody else takes
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = 0",
+    "SELECT pg_advisory_xact_lock(7833204881127)",
+)
+
+
+class Postgres:
+    """The database behind a URL. Made, it has asked for nothing yet; `make_ready` does. Raises StoreError."""
+
+    def __init__(self, url: str, peer: str, ttl: float) -> None:
+        self.tenure: Tenure = Tenure(ttl, peer)
+        self.patience = max(ttl, CONNECT_WITHIN)
+        address = _address(url)
+        self.writing: Engine = _engine(address, self._prepare, poolclass=NullPool)
+        pool = {"poolclass": QueuePool, "pool_size": CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self.reading: Engine = _engine(address, self._prepare, **pool, execution_options=snapshot)
+        self.standing_by = _engine(address, self._prepare, **pool)
+        self._watchdog = Watchdog()
+
+    def make_ready(self) -> None:
+        """Migrate, one daemon at a time. Raises StoreError, with the cure."""
+        try:
+            with (
+                self.writing.connect() as connection,
+                self._watchdog.watching(connection, MIGRATE_WITHIN),
+                connection.begin(),
+            ):
+                for statement in _ALONE:
+                    connection.execute(text(statement))
+                migrate(connection)
+        except SQLAlchemyError as error:
+            cure = "check STOPGAP_DATABASE_URL, the server, and the user's rights"
+            raise StoreError(f"the database cannot be used ({reason(error)}); {cure}") from error
+
+    def prove_writable(self, connection: Connection) -> None:
+        """Do nothing more: the renewal that every transaction begins with is a write."""
+
+    @contextmanager
+    def watched(self, connection: Connection) -> Iterator[None]:
+        """End the connection when the block takes longer than a living server needs."""
+        with self._watchdog.watching(connection, self.patience):
+            yield
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.standing_by.dispose()
+        self.reading.dispose()
+        self.writing.dispose()
+        self._watchdog.stop()
+
+    def _prepare(self, connection: Any, _: object) -> None:
+        """Set up a new session; one round trip."""
+        ms = int(self.patience * 1000)
+        lease = int(self.tenure.ttl * 1000)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET synchronous_commit = on; SET statement_timeout = {ms}; SET lock_timeout = {ms}; "
+                f"SET idle_in_transaction_session_timeout = {lease}; SET TIME ZONE 'UTC'"
+            )
+        connection.commit()
+
+
+def _address(url: str) -> Any:
+    """Return the parsed URL, with the driver that is used. Raises StoreError that shows nothing of it."""
+    try:
+        address = make_url(url.strip())
+    except (ArgumentError, ValueError):
+        raise StoreError(
+            "STOPGAP_DATABASE_URL is no URL: write postgresql://user:password@host:port/database"
+        ) from None
+    if address.drivername.partition("+")[0] not in ("postgresql", "postgres"):
+        raise StoreError(
+            "STOPGAP_DATABASE_URL must begin with postgresql://; without it SQLite is used, in --data"
+        )
+    return address.set(drivername="postgresql+psycopg")
+
+
+def _engine(address: Any, prepare: Any, **more: Any) -> Engine:
+    if find_spec("psycopg") is None:
+        raise StoreError("the library psycopg is not installed: pip install 'stopgap[postgres]'")
+    engine = create_engine(
+        address,
+        connect_args={
+            "connect_timeout": CONNECT_WITHIN,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "application_name": "stopgap",
+        },
+        hide_parameters=True,  # what is written may be secret
+        **more,
+    )
+    event.listen(engine, "connect", prepare)
+    return engine

@@ -1,0 +1,94 @@
+"""Standby: a daemon on a shared database that does not lead. It takes notifications for the leader, and waits to become it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from stopgap.clock import Clock
+from stopgap.errors import StoreError
+from stopgap.store import inbox
+from stopgap.store.database import reason
+from stopgap.store.postgres import Postgres
+from stopgap.store.store import Store
+from stopgap.store.tenure import Leader
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+THREADS = 4
+EVERY = 0.5  # seconds between two looks at who leads
+
+
+class Standby:
+    """Made by `join`. `elected` returns the store once this daemon leads."""
+
+    def __init__(self, database: Postgres, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(THREADS, "stopgap standby")
+        self.leader: Leader | None = None  # as last seen
+        self.error = ""  # why the database was not reached at last
+
+    async def elected(self) -> Store:
+        """Wait until this daemon leads; returns what it may write to from then on."""
+        while not await self._campaign():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(EVERY)
+        return Store(self._database, self._clock)
+
+    async def put_by(self, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Make alerts durable for the leader. Raises StoreError."""
+        await self._do(lambda connection: inbox.put(connection, alerts, self._clock.now()))
+
+    async def close(self) -> None:
+        """Stand by no more; the database stays open for a store that was given away."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _campaign(self) -> bool:
+        tenure = self._database.tenure
+        try:
+            won = await self._do(tenure.campaign)
+            if won:
+                tenure.committed()
+            else:
+                self.leader = await self._do(tenure.leader)
+        except StoreError as error:
+            tenure.drop()
+            self.leader = None
+            if not self.error:
+                log.warning("store_unavailable", why=str(error))
+            self.error = str(error)
+            return False
+        self.error = ""
+        return won
+
+    async def _do(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self._work, work))
+
+    def _work(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with (
+                self._database.standing_by.connect() as connection,
+                self._database.watched(connection),
+                connection.begin(),
+            ):
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise StoreError(f"the database does not answer: {reason(error)}") from error
+
+
+async def join(url: str, ttl: float, peer: str, clock: Clock) -> Standby:
+    """Join the daemons on a database. Raises StoreError."""
+    database = Postgres(url, peer, ttl)
+    try:
+        await asyncio.to_thread(database.make_ready)
+    except BaseException:
+        await asyncio.to_thread(database.close)
+        raise
+    return Standby(database, clock)
