@@ -20,6 +20,7 @@ from stopgap.config import read_vars
 from stopgap.config.codes import Wrong
 from stopgap.duration import Duration
 from stopgap.errors import ConfigError, Problem
+from stopgap.retention import LEAST
 from stopgap.rule import Mode
 
 LONGEST_FILE = 64 * 1024  # characters of a secret
@@ -86,6 +87,10 @@ class Settings(BaseSettings):
     mode: Mode = Field(Mode.AUTO, description="Upper bound of what rules may do: auto, approve or shadow.")
     probation: Duration = Field(
         timedelta(), description="How long a rule that was never loaded before is held in shadow."
+    )
+    retention: Duration = Field(
+        timedelta(days=90),
+        description="How long closed incidents are kept, 7d or longer; 0: for ever. What a guard still needs stays longer.",
     )
     heartbeat_url: SecretStr | None = Field(
         None,
@@ -187,6 +192,13 @@ class Settings(BaseSettings):
     def _prompt(cls, value: timedelta) -> timedelta:
         if not timedelta(seconds=1) <= value <= timedelta(minutes=2):
             raise ValueError("write a duration from 1s to 2m, such as 30s: a lost message is found no sooner")
+        return value
+
+    @field_validator("retention")
+    @classmethod
+    def _long_enough(cls, value: timedelta) -> timedelta:
+        if timedelta() < value < LEAST:
+            raise ValueError("write 7d or longer, such as 90d, or 0 to keep everything")
         return value
 
     @field_validator("webhook_token", "control_token")

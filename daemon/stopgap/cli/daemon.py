@@ -55,12 +55,16 @@ def serve(
     heartbeat_every: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How often, such as 60s.")
     ] = None,
+    retention: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long closed incidents are kept: 7d or longer, 0 for ever."),
+    ] = None,
     vars_: VarsFiles = None,
     var: Vars = None,
 ) -> None:
     """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
-    given |= {"probation": probation, "heartbeat_every": heartbeat_every}
+    given |= {"probation": probation, "heartbeat_every": heartbeat_every, "retention": retention}
     given |= {"receiver": receiver, "poll_every": poll_every, "external_url": external_url}
     chosen = settings(**given, alertmanager=alertmanager, vars=vars_, var=var)
     from stopgap.app import run

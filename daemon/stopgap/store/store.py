@@ -25,6 +25,7 @@ from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery
 from stopgap.store.inbox import Letter
 from stopgap.store.ledger import ledger
+from stopgap.store.pruning import Pruning
 from stopgap.store.rows import encode
 from stopgap.store.sqlite import Sqlite
 from stopgap.store.writer import PASS, Job, Writer
@@ -59,6 +60,7 @@ class Store:
         self._writer = Writer(database, self._delivery, queue, self._fall)
         self._reading: Engine = database.reading
         self._readers = ThreadPoolExecutor(READERS, "stopgap reader")
+        self.pruning = Pruning(self._write, self._read, lambda: self.queue_length)
         self._closed = False
         self._writer.start()
 
@@ -136,6 +138,7 @@ class Store:
     async def remember(self, documents: Mapping[str, Json]) -> None:
         """Keep rule versions: digest to document."""
         rows = [{"version": version, "document": encode(document)} for version, document in documents.items()]
+        self.pruning.loaded(documents)
         if rows:
             await self._write(lambda batch: _remember(batch, rows))
 
