@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -24,7 +25,7 @@ from stopgap import actions, api, log as logs, probes
 from stopgap.alertmanager import Alertmanagers
 from stopgap.body import SERVER
 from stopgap.catalog import Catalog
-from stopgap.clock import Clock, SystemClock
+from stopgap.clock import SteadyClock
 from stopgap.config import Loaded, build_rule, load
 from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
@@ -51,6 +52,7 @@ from stopgap.vitals import Vitals
 from stopgap.webhook import Limits, Webhook
 
 log = structlog.get_logger(__name__)
+from stopgap.timekeeper import Timekeeper
 
 TOKEN_FILE = "control.token"  # noqa: S105 - a file's name
 MOST_OBSTACLES = 20  # lines of the log
@@ -86,9 +88,9 @@ class Reloaded:
 class App:
     """One daemon. `start` may raise ConfigError or StoreError; `stop` undoes as much as was started."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: SteadyClock | None = None) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = clock or SteadyClock()
         self.context = live_context(settings)
         self.catalog = build_catalog(self.context)
         self._stack = AsyncExitStack()
@@ -120,8 +122,10 @@ class App:
         self.teller.start()
         self._stack.push_async_callback(self.engine.stop)
         self._stack.push_async_callback(self.reconciler.stop)
+        self.timekeeper = Timekeeper(self.clock, lambda: not self.engine.incidents, self.store.control)
         self._stack.push_async_callback(self.drills.stop)
-        await self._stack.enter_async_context(heartbeat(self.metrics.lagged, self.clock))
+        self._stack.push_async_callback(self.timekeeper.stop)
+        await self._stack.enter_async_context(heartbeat(self._beat, self.clock))
         await self._listen()
         self.vitals.begin()
         self._stack.push_async_callback(self.vitals.stop)
@@ -254,6 +258,11 @@ class App:
         webhook.on_heard = self.reconciler.heard
         webhook.mount(app)
         api.mount(app, self._desk())
+    def _beat(self, late: float, now: datetime) -> None:
+        self.timekeeper.look()
+        self.engine.skew = timedelta(seconds=self.timekeeper.offset)
+        self.metrics.lagged(late, now, self.timekeeper.offset)
+
         runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)

@@ -61,6 +61,7 @@ class Engine:
         self.brakes: tuple[Brake, ...] = ()
         self.incidents: dict[str, Incident] = {}
         self.probation: Mapping[str, datetime] = {}
+        self.skew = timedelta()  # how far the wall clock is ahead, since it jumped
         self.fresh = False  # the store knew none of the rules at the start: it is new, or was lost
         self.intake = Intake(journal, clock, self)
         self.performer = Performer(journal, catalog, clock, lambda: self.rulebook, self._noted)
@@ -205,8 +206,8 @@ class Engine:
             self._release()
         if line.event.kind is K.CLOSED:
             self.intake.closed(state, line.event.detail.get("served", ()))
-        elif line.event.kind is K.ACKNOWLEDGED:
-            self._let_ask(state, Reason.CIRCUIT_OPEN)
+        elif line.event.kind is K.ACKNOWLEDGED and state.reason == Reason.CIRCUIT_OPEN:
+            self.performer.recorder.forget(state.id)  # it may ask again
         self._touch(line.incident)
         self._notify(line, state)
 
@@ -222,11 +223,6 @@ class Engine:
     def _release(self) -> None:
         for identifier in self.performer.release(FREED):
             self._touch(identifier)
-
-    def _let_ask(self, state: Incident, reason: Reason) -> None:
-        """Let one incident ask again that was refused for this reason."""
-        if state.reason == reason:
-            self.performer.recorder.forget(state.id)
 
     def _notify(self, line: Line, state: Incident) -> None:
         for observer in self._observers:
@@ -311,6 +307,7 @@ class Engine:
             doubt=self._claims.doubt(state.id) if self._claims else "",
             silenced=self._claims.silenced(state) if starts and self._claims else False,
             running=self._running() if starts and rule.limits.blast_radius is not None else (),
+            skew=self.skew,
         )
 
     def _running(self) -> tuple[Rule, ...]:

@@ -6,7 +6,7 @@ writer's batch, and to whoever asks why nothing is done.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -114,6 +114,7 @@ class Request:
     `first` marks the start of an incident's first rung, `follows` the one of a flap. `person` marks an act that a person ordered,
     `acknowledged` an incident that a person has seen. `touches` are all resources of the rung, `take` those that it will hold.
     `population` are the rules that share a blast radius, `yield_to` those that go first. A `shadow` is only asked about.
+    `skew` is how far the wall clock, by which windows go, is ahead.
     """
 
     incident: str
@@ -132,6 +133,7 @@ class Request:
     extent: Extent | None = None
     population: tuple[str, ...] = ()
     yield_to: tuple[str, ...] = ()
+    skew: timedelta = timedelta()
 
 
 Said = str | Refusal
@@ -159,6 +161,7 @@ def _protected(request: Request, _: Ledger, __: datetime) -> Said:
 
 def _window(request: Request, _: Ledger, now: datetime) -> Said:
     windows = request.limits.windows
+    now += request.skew  # windows are people's time
     denied = _denied(request, now)
     if not denied:
         return "no window is set" if windows == type(windows)() else "inside"
@@ -167,7 +170,7 @@ def _window(request: Request, _: Ledger, now: datetime) -> Said:
     again = (
         f", next at {opens_at:%a %H:%M}Z in {span(opens_at - now)}" if opens_at else ", never within a week"
     )
-    return Refusal(Reason.OUTSIDE_WINDOW, f"{denied}{again}", opens_at)
+    return Refusal(Reason.OUTSIDE_WINDOW, f"{denied}{again}", opens_at and opens_at - request.skew)
 
 
 def _denied(request: Request, at: datetime) -> str:

@@ -96,6 +96,8 @@ class EventKind(StrEnum):
     STORM_BEGAN = "storm_began"
     STORM_ENDED = "storm_ended"
     DRILL_OVERTAKEN = "drill_overtaken"
+    CLOCK_JUMPED = "clock_jumped"
+    CLOCK_FOLLOWED = "clock_followed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ LEVELS: Mapping[K, int] = {
     K.DRILL_OVERTAKEN: logging.WARNING,
     K.RELOAD_FAILED: logging.ERROR,
     K.LOGIN_REFUSED: logging.WARNING,
+    K.CLOCK_JUMPED: logging.WARNING,
+    K.CLOCK_FOLLOWED: logging.WARNING,
 }
 """Events that are more than news."""
 

@@ -192,6 +192,10 @@ class Metrics:
         )
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "Whether the last load of the rules worked."
+        self._ahead = 0.0
+        self._offset = self._gauge(
+            "clock_offset_seconds", "How far the wall clock is ahead of the daemon's own time: it jumped."
+        )
         )
         self._reload_at = self._gauge(
             "config_last_reload_success_timestamp_seconds", "When rules were last loaded."
@@ -239,10 +243,12 @@ class Metrics:
         self._batch.observe(operations)
         self._commit.observe(seconds)
 
-    def lagged(self, seconds: float, now: datetime) -> None:
-        """Note how late the event loop woke up, and that it turned."""
+    def lagged(self, seconds: float, now: datetime, offset: float = 0.0) -> None:
+        """Note how late the event loop woke up, that it turned, and how far the wall clock is ahead; Prometheus has that one."""
         self._lag.observe(seconds)
-        self._heartbeat.set(now.timestamp())
+        self._heartbeat.set(now.timestamp() + offset)
+        self._offset.set(offset)
+        self._ahead = offset
 
     def beat(self, result: str) -> None:
         """Count one heartbeat to the outside, by one of `BEATS`."""
@@ -284,7 +290,8 @@ class Metrics:
     ) -> None:
         """Compute gauges at each scrape: from the present, the journal's queue, budgets, and why each dependency is away."""
         self._queue.set_function(queue_length)
-        self.registry.register(PresentCollector(Sources(present, self._few, headroom, dependencies)))
+        sources = Sources(present, self._few, headroom, dependencies, lambda: self._ahead)
+        self.registry.register(PresentCollector(sources))
 
     def _few(self) -> Collection[str]:
         return self._known_rules if len(self._known_rules) < FEW_RULES else ()

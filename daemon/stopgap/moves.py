@@ -78,6 +78,7 @@ class Circumstances:
     `rule_removed` tells that the rule stands in no loaded pack any more. `bound` is the daemon's `--mode`. `storm` is the storm by
     the rule's limit. `doubt` says why the claim that it fires has yet to be confirmed. `silenced` tells that a person has silenced
     all of its alerts that fire: a hand raised. `running` are rule versions of live incidents, where the rule has a blast radius.
+    `skew` is how far the wall clock is ahead of `now`, since it jumped.
     """
 
     now: datetime
@@ -89,6 +90,7 @@ class Circumstances:
     doubt: str = ""
     silenced: bool = False
     running: tuple[Rule, ...] = ()
+    skew: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

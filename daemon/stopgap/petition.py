@@ -35,6 +35,7 @@ def petition(
         extent=_known(rule.limits.blast_radius),
         population=population(rule, (*rulebook.rules.values(), *at.running)),
         yield_to=rule.yield_to,
+        skew=at.skew,
     )
 
 

@@ -52,12 +52,16 @@ class Present(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Whom a scrape asks: the engine, which rules stand at 0, what is left of budgets, why each dependency is away."""
+    """Whom a scrape asks: the engine, which rules stand at 0, what is left of budgets, why each dependency is away.
+
+    And how many seconds the wall clock is ahead: instants are told by that one, as Prometheus has it.
+    """
 
     present: Present
     rules: Callable[[], Collection[str]]
     headroom: Callable[[], Mapping[str, int]]
     dependencies: Callable[[], Mapping[str, str]]
+    offset: Callable[[], float]
 
 
 class PresentCollector(Collector):
@@ -102,7 +106,7 @@ class PresentCollector(Collector):
         yield _counted("mitigations_held", "rule", sorted(rules | set(held)), held)
         leases = _family("lease_end_timestamp_seconds", "rule")
         for rule, at in sorted(ends.items()):
-            leases.add_metric([rule], at)
+            leases.add_metric([rule], at + self._sources.offset())
         yield leases
         yield GaugeMetricFamily("stopgap_drills_live", _TEXTS["drills_live"], drills)
 

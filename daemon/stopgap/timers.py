@@ -8,7 +8,7 @@ from math import inf
 
 from stopgap.clock import Clock, LoopClock
 
-LONGEST_SLEEP = 60.0  # seconds: a step of the wall clock is noticed within this time
+LONGEST_SLEEP = 60.0  # seconds: that the wall clock was taken over is noticed within this time
 
 
 class Timers:

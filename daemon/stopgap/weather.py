@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_BACK = timedelta(days=1)
 GATHER = 3.0  # seconds from a storm's beginning to its summary: what comes with it belongs into it
-LONGEST_SLEEP = 60.0  # seconds: a step of the wall clock is noticed within this time
+LONGEST_SLEEP = 60.0  # seconds: that the wall clock was taken over is noticed within this time
 STORE_AGAIN = 5.0  # seconds
 SAID = 1000  # control lines among which the last word of a storm is looked for
 SHOWN = 10  # targets and rules that the summary names

@@ -172,6 +172,16 @@ def test_outside_its_window_a_rung_waits_for_the_next_one(windows, text, hours):
     assert check(limited(windows=windows), Ledger(), refusal.until) is None
 
 
+def test_windows_go_by_the_wall_clock_also_while_the_daemon_keeps_its_own_time():
+    closed = limited(windows=Windows(deny=(parse_window("Sat 10:00-12:00"),)))
+    assert check(closed, Ledger(), SATURDAY.replace(hour=9)) is None
+    early = replace(closed, skew=HOUR)
+    refusal = check(early, Ledger(), SATURDAY.replace(hour=9))
+    assert refusal is not None
+    assert refusal.until == SATURDAY.replace(hour=11)
+    assert check(early, Ledger(), refusal.until) is None
+
+
 def test_windows_that_never_open_say_so():
     never = Windows(deny=(parse_window("00:00-24:00"),))
     refusal = check(limited(windows=never), Ledger(), START)
