@@ -7,22 +7,12 @@ need (tags, merge keys, several documents, tables as keys) is refused; aliases w
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from stopgap.config import events as yaml
 from stopgap.config.allow import Span, allows_of
 from stopgap.config.codes import Wrong
 from stopgap.config.findings import Findings
@@ -54,9 +44,21 @@ class _Stop(Exception):  # noqa: N818 - ends the reading of one file
 
 def read(source: str, file: str, findings: Findings) -> Node | None:
     """Read one document. Everything that is wrong goes to the findings; None when nothing can be made of it."""
-    composer = _Composer(source, file, findings)
+    own = Findings()
     try:
-        root = composer.document()
+        root = _read(source, file, own, yaml.swift(source))
+        if not own.errors:
+            findings.take(own)
+            return root
+    except (yaml.Doubt, _Stop):
+        pass  # what is wrong, and where, says the one whose words are known
+    return read_thoroughly(source, file, findings)
+
+
+def read_thoroughly(source: str, file: str, findings: Findings) -> Node | None:
+    """Read it likewise, with ruamel.yaml alone: what `read` says is what this says."""
+    try:
+        return _read(source, file, findings, yaml.thorough(source))
     except _Stop as stop:
         findings.error(stop.mark, stop.text, stop.hint, code=stop.code)
     except MarkedYAMLError as wrong:
@@ -67,10 +69,14 @@ def read(source: str, file: str, findings: Findings) -> Node | None:
         findings.error(Mark(file, line, column), "a control character", "remove it", code=Wrong.SYNTAX)
     except YAMLError as wrong:
         findings.error(Mark(file), f"not YAML: {' '.join(str(wrong).split())[:200]}", code=Wrong.SYNTAX)
-    else:
-        findings.allows += allows_of(source, file, composer.spans, root)
-        return root
     return None
+
+
+def _read(source: str, file: str, findings: Findings, events: Iterable[Any]) -> Node | None:
+    composer = _Composer(source, file, findings, events)
+    root = composer.document()
+    findings.allows += allows_of(source, file, composer.spans, root)
+    return root
 
 
 def _place(wrong: MarkedYAMLError, source: str, file: str) -> Mark:
@@ -110,21 +116,21 @@ def _line_and_column(source: str, position: int) -> tuple[int, int]:
 class _Composer:
     """Makes Nodes of one file's events."""
 
-    def __init__(self, source: str, file: str, findings: Findings) -> None:
+    def __init__(self, source: str, file: str, findings: Findings, events: Iterable[Any]) -> None:
         self._source = source
         self._file = file
         self._findings = findings
-        self._events: Iterator[Event] = self._noted(YAML(typ="safe", pure=True).parse(source))
+        self._events = self._noted(events)
         self.spans: list[Span] = []
         self._anchors: dict[str, Node] = {}
         self._count = 0
 
-    def _noted(self, events: Iterable[Event]) -> Iterator[Event]:
+    def _noted(self, events: Iterable[Any]) -> Iterator[Any]:
         """Note where the scalars stand."""
         for event in events:
-            if isinstance(event, ScalarEvent):
+            if isinstance(event, yaml.SCALAR):
                 begin, end = event.start_mark.index, event.end_mark.index
-                if event.style in {"|", ">"}:
+                if event.style in yaml.BLOCK:
                     begin = self._source.find("\n", begin)  # a comment may stand beside the sign
                 self.spans.append((begin, end))
             yield event
@@ -133,7 +139,7 @@ class _Composer:
         """Return the only document, None for a file that holds none."""
         root: Node | None = None
         for event in self._events:
-            if not isinstance(event, DocumentStartEvent):
+            if not isinstance(event, yaml.DOCUMENT):
                 continue
             if root is not None:
                 raise _Stop(
@@ -142,22 +148,22 @@ class _Composer:
             root = self._node(next(self._events), "", 0)
         return root
 
-    def _mark(self, mark: StreamMark, key: str) -> Mark:
+    def _mark(self, mark: Any, key: str) -> Mark:
         return Mark(self._file, mark.line + 1, mark.column + 1, key)
 
-    def _node(self, event: Event, key: str, depth: int) -> Node:
+    def _node(self, event: Any, key: str, depth: int) -> Node:
         mark = self._mark(event.start_mark, key)
         self._bound(mark, depth, 1)
-        if isinstance(event, AliasEvent):
+        if isinstance(event, yaml.ALIAS):
             return self._alias(event, mark)
         if tag := getattr(event, "tag", None):
             self._findings.error(mark, f"a tag ({tag})", "remove it", code=Wrong.UNSUPPORTED_YAML)
-        if isinstance(event, MappingStartEvent):
+        if isinstance(event, yaml.TABLE):
             node = self._table(mark, depth)
-        elif isinstance(event, SequenceStartEvent):
+        elif isinstance(event, yaml.LIST):
             node = self._list(mark, depth)
         else:
-            node = self._scalar(cast("ScalarEvent", event), mark)
+            node = self._scalar(event, mark)
         if anchor := getattr(event, "anchor", None):
             self._anchors[anchor] = node
         return node
@@ -170,7 +176,7 @@ class _Composer:
             text = f"more than {MOST_NODES} values, aliases counted out"
             raise _Stop(mark, text, "split the file", Wrong.TOO_LARGE)
 
-    def _alias(self, event: AliasEvent, mark: Mark) -> Node:
+    def _alias(self, event: Any, mark: Mark) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
             raise _Stop(
@@ -192,26 +198,26 @@ class _Composer:
             text = "half a character (a lone surrogate)"
             raise _Stop(mark, text, "write the character itself", Wrong.SYNTAX) from None
 
-    def _scalar(self, event: ScalarEvent, mark: Mark) -> Node:
+    def _scalar(self, event: Any, mark: Mark) -> Node:
         event.value = self._whole(event.value, mark)
-        plain = event.style is None
+        plain = not event.style
         begin = event.start_mark.index + (0 if plain else 1)
-        stands = self._source.startswith(event.value, begin) and event.style not in {"|", ">"}
+        stands = self._source.startswith(event.value, begin) and event.style not in yaml.BLOCK
         offset = (0 if plain else 1) if stands and "\n" not in event.value else None
         return Node(mark, scalar(event.value, plain=plain), event.value, offset=offset)
 
     def _list(self, mark: Mark, depth: int) -> Node:
         items: list[Node] = []
-        while not isinstance(event := next(self._events), SequenceEndEvent):
+        while not isinstance(event := next(self._events), yaml.LIST_END):
             items.append(self._node(event, f"{mark.key}[{len(items)}]", depth + 1))
         return Node(mark, items)
 
     def _table(self, mark: Mark, depth: int) -> Node:
         inner: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
-        while not isinstance(event := next(self._events), MappingEndEvent):
+        while not isinstance(event := next(self._events), yaml.TABLE_END):
             place = self._mark(event.start_mark, mark.key)
-            if not isinstance(event, ScalarEvent):
+            if not isinstance(event, yaml.SCALAR):
                 if self._source.startswith("{{", event.start_mark.index - 1):
                     place = replace(place, column=place.column - 1)
                     raise _Stop(place, "a template must be in quotes", _QUOTE_IT, Wrong.SYNTAX)
