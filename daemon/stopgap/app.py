@@ -5,16 +5,13 @@ A reload builds a whole new rulebook first, and swaps only when nothing is wrong
 
 import asyncio
 import gc
-import logging
 import os
 import secrets
-import signal
 import stat
-from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,7 +20,6 @@ from pydantic import SecretStr
 
 from stopgap import actions, api, log as logs, probes
 from stopgap.alertmanager import Alertmanagers
-from stopgap.body import SERVER
 from stopgap.catalog import Catalog
 from stopgap.clock import SteadyClock
 from stopgap.config import Loaded, build_rule, load
@@ -31,32 +27,35 @@ from stopgap.contacts import Contacts
 from stopgap.context import Context, Http
 from stopgap.credential import Credential
 from stopgap.drill import Drills
-from stopgap.engine import Engine
-from stopgap.errors import ConfigError, PermanentError, Problem, StopgapError, StoreError
+from stopgap.engine import DRAIN, Engine
+from stopgap.errors import ConfigError, PermanentError, Problem, StoreError
 from stopgap.explain import Explainer, Reach
+from stopgap.forward import Forward
+from stopgap.front import Front
 from stopgap.headroom import Headroom
 from stopgap.heartbeat import heartbeat
 from stopgap.incident import Event, EventKind as K
+from stopgap.letters import Letterbox, Postman
 from stopgap.link import Links
 from stopgap.metrics import Metrics, few
 from stopgap.orders import Orders
 from stopgap.prometheus import Prometheus
+from stopgap.pruner import Pruner
 from stopgap.reconciler import Reconciler
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.rulebook import UNCHANGED, Changes, changes_of
 from stopgap.settings import Settings
-from stopgap.store import Store, open_store
+from stopgap.store import Store, join, open_store
 from stopgap.tell import Teller, no_link
 from stopgap.terms import Terms
+from stopgap.timekeeper import Timekeeper
 from stopgap.vitals import Vitals
-from stopgap.webhook import Limits, Webhook
+from stopgap.webhook import Intake, Limits, Webhook
 
 log = structlog.get_logger(__name__)
-from stopgap.timekeeper import Timekeeper
 
 TOKEN_FILE = "control.token"  # noqa: S105 - a file's name
 MOST_OBSTACLES = 20  # lines of the log
-SHUTDOWN = 5.0  # seconds that open connections are given at the end
 
 
 def build_catalog(context: Context) -> Catalog:
@@ -96,20 +95,29 @@ class App:
         self._stack = AsyncExitStack()
         self._reloading = asyncio.Lock()
         self.rehearser = Rehearser(self._rehearse, tell_rehearsal)
+        self.front = Front(*settings.address)
+        self._leads = False
+        self._drain = DRAIN
 
     async def start(self) -> None:
-        """Load the rules, open the store, replay it, and only then listen."""
-        loaded = await self._load()
-        self.context.contacts.replace(loaded.contacts)
+        """Load the rules, open the store, replay it, and only then listen; stand by while another daemon leads."""
+        self._loaded = await self._load()
         self._stack.push_async_callback(self.context.http.close)
         self._stack.callback(self.context.contacts.close)
-        self.store = await open_store(self.settings.data, self.clock)
+        self.metrics = self._metrics(self._loaded)
+        self.store = await self._open_store()
         self._stack.push_async_callback(self.store.close)
-        self.metrics = self._metrics(loaded)
+        self._leads = True
+        await self._lead(self._loaded)
+
+    async def _lead(self, loaded: Loaded) -> None:
+        self.context.contacts.replace(loaded.contacts)
+        self.store.on_batch = self.metrics.committed
         self.headroom = Headroom(self.store, self.clock)
         await self.headroom.use(few(loaded.rules))
         terms = Terms(self.settings.mode, self.settings.probation)
         self.engine = Engine(self.store, self.catalog, self.clock, loaded.rulebook, self._rebuild, terms)
+        self.timekeeper = Timekeeper(self.clock, lambda: not self.engine.incidents, self.store.control)
         self.vitals = Vitals(self.settings, self.store, self.context, self.clock, self._ready)
         self._observe()
         await self.engine.start()
@@ -120,15 +128,18 @@ class App:
         self.drills.start()
         await self.reconciler.start()
         self.teller.start()
-        self._stack.push_async_callback(self.engine.stop)
+        self._stack.push_async_callback(lambda: self.engine.stop(self._drain))
         self._stack.push_async_callback(self.reconciler.stop)
-        self.timekeeper = Timekeeper(self.clock, lambda: not self.engine.incidents, self.store.control)
         self._stack.push_async_callback(self.drills.stop)
         self._stack.push_async_callback(self.timekeeper.stop)
         await self._stack.enter_async_context(heartbeat(self._beat, self.clock))
         await self._listen()
         self.vitals.begin()
         self._stack.push_async_callback(self.vitals.stop)
+        pruned, book = self.metrics.pruned, lambda: self.engine.rulebook
+        self.pruner = Pruner(self.store.pruning, self.clock, book, self.settings.retention, pruned)
+        self.pruner.begin()
+        self._stack.push_async_callback(self.pruner.stop)
         self.rehearser.begin()
         self._stack.push_async_callback(self.rehearser.stop)
         log.info(
@@ -137,9 +148,41 @@ class App:
         for warning in loaded.warnings:
             log.warning("rule_warning", where=str(warning))
 
-    async def stop(self) -> None:
-        """Stop in reverse: take no more requests, drain to the next step border, revert nothing, close the store."""
+    async def _open_store(self) -> Store:
+        settings = self.settings
+        if settings.database_url is None:
+            return await open_store(settings.data, self.clock)
+        url, ttl = settings.database_url.get_secret_value(), settings.leader_ttl.total_seconds()
+        standby = await join(url, ttl, settings.peer_url or "", self.clock)
+        self._stack.push_async_callback(standby.close)
+        webhook = self._webhook(Letterbox(standby))
+        token = Credential(self._token())
+        forward = Forward(
+            standby, webhook, token, self.metrics.render, self.reload, self.context.http.session
+        )
+        self._stack.push_async_callback(self.front.close)
+        await self.front.show(forward.application(settings.max_body))
+        log.info("standing_by", listen=settings.listen)
+        store = await standby.elected()
+        log.info("leads")
+        return store
+
+    async def stop(self, *, cut_off: bool = False) -> None:
+        """Stop in reverse: take no more requests, drain to the next step border, revert nothing, close the store.
+
+        `cut_off` waits for no act: another daemon may be about to ask what became of it.
+        """
+        self._drain = 0.0 if cut_off else DRAIN
         await self._stack.aclose()
+
+    def _intake(self) -> Intake:
+        """Return who takes notifications: where others stand by, somebody who works off before what these have taken."""
+        if self.settings.database_url is None:
+            return self.engine
+        postman = Postman(self.store, self.engine, self.metrics)
+        postman.begin()
+        self._stack.push_async_callback(postman.stop)
+        return postman
 
     # --- rules ---
 
@@ -162,7 +205,10 @@ class App:
                 problems = tuple(str(problem) for problem in error.problems)
                 self.metrics.load_failed()
                 await self._note(K.RELOAD_FAILED, problems=problems[:20], count=len(problems))
-                return Reloaded(len(self.engine.rulebook.rules), error.problems)
+                return Reloaded(len(self._loaded.rules), error.problems)
+            before, self._loaded = self._loaded.rulebook, loaded
+            if not self._leads:
+                return Reloaded(len(loaded.rules), changes=changes_of(before, loaded.rulebook, {}))
             beside = {"contacts": loaded.contacts != self.context.contacts.book}
             book = loaded.rulebook
             changes = changes_of(self.engine.rulebook, book, beside)
@@ -183,6 +229,9 @@ class App:
         return await rehearse(self.engine.rulebook, self.catalog, self.clock)
 
     async def _note(self, kind: K, **detail: Any) -> None:
+        if not self._leads:
+            log.warning(kind.value, **detail)
+            return
         try:
             await self.store.control(Event(kind, self.clock.now(), detail))
         except StoreError as error:  # what is said is true all the same
@@ -203,8 +252,13 @@ class App:
         contacts = {name for book in loaded.contacts.values() for name in book}
         metrics = Metrics(self.catalog.actions, self.catalog.probes, contacts)
         metrics.loaded({rule.id: rule for rule in loaded.rules}, self.clock.now())
-        self.store.on_batch = metrics.committed
         return metrics
+
+    def _beat(self, late: float, now: datetime) -> None:
+        self.timekeeper.look()
+        self.engine.skew = timedelta(seconds=self.timekeeper.offset)
+        self.metrics.lagged(late, now, self.timekeeper.offset)
+        self.metrics.leads(certain=self.store.leads)
 
     def _observe(self) -> None:
         self.metrics.watch(
@@ -253,21 +307,16 @@ class App:
     async def _listen(self) -> None:
         settings = self.settings
         app = web.Application(client_max_size=settings.max_body)
-        credential = Credential(settings.webhook_token, basic=True)
-        webhook = Webhook(self.engine, self.metrics, credential, Limits(body=settings.max_body))
+        webhook = self._webhook(self._intake())
         webhook.on_heard = self.reconciler.heard
         webhook.mount(app)
         api.mount(app, self._desk())
-    def _beat(self, late: float, now: datetime) -> None:
-        self.timekeeper.look()
-        self.engine.skew = timedelta(seconds=self.timekeeper.offset)
-        self.metrics.lagged(late, now, self.timekeeper.offset)
+        self._stack.push_async_callback(self.front.close)
+        await self.front.show(app)
 
-        runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        host, port = settings.address
-        await web.TCPSite(runner, host, port).start()
+    def _webhook(self, intake: Intake) -> Webhook:
+        credential = Credential(self.settings.webhook_token, basic=True)
+        return Webhook(intake, self.metrics, credential, Limits(body=self.settings.max_body))
 
 
 def tell_rehearsal(found: Rehearsal) -> None:
@@ -310,60 +359,3 @@ def token_in(data: Path) -> SecretStr:
             file.write(secrets.token_urlsafe(32) + "\n")
         fresh.replace(path)
     return SecretStr(path.read_text(encoding="utf-8").strip())
-
-
-async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP reloads."""
-    app = App(settings)
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
-    reloads: set[asyncio.Task[None]] = set()
-
-    async def reload() -> None:
-        try:
-            await app.reload()
-        except StoreError as error:
-            log.error("reload_failed", why=str(error))  # noqa: TRY400 - expected, no trace
-
-    def hang_up() -> None:
-        task = asyncio.create_task(reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, over.set)
-        await app.start()
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
-        settle_memory()
-        await over.wait()
-        log.info("stopping")
-    finally:
-        await app.stop()
-
-
-def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None = None) -> int:
-    """Serve; returns the exit code: 0 after a signal, 2 when a person must edit something first.
-
-    `refuse` says what that is; without it the log does.
-    """
-    logs.configure(
-        console={"json": False, "console": True}.get(settings.log_format),
-        level=logging.getLevelNamesMapping()[settings.log_level.upper()],
-    )
-    try:
-        asyncio.run(serve(settings))
-    except ConfigError as error:
-        (refuse or _log)(error.problems)
-        return 2
-    except (StopgapError, OSError) as error:
-        log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
-        return 2
-    return 0
-
-
-def _log(problems: tuple[Problem, ...]) -> None:
-    for problem in problems:
-        log.error("rule_error", **asdict(problem))
-
-
-__all__ = ["App", "Reloaded", "Store", "bare_context", "build_catalog", "live_context", "run", "serve"]

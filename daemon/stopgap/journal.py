@@ -130,6 +130,11 @@ class Stored:
 class Journal(Protocol):
     """The store, as the engine and the API see it. Every method raises StoreError when it cannot do its work."""
 
+    @property
+    def leads(self) -> bool:
+        """Tell whether it is certain that no other daemon acts: an act may begin."""
+        ...
+
     def subscribe(self, observer: Callable[[Line], None]) -> None:
         """Call `observer` with each committed line."""
         ...

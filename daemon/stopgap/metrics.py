@@ -185,17 +185,26 @@ class Metrics:
             "journal_batch_size", "Operations per batch.", (1, 2, 5, 10, 20, 50, 100, 200, 500)
         )
         self._queue = self._gauge("journal_queue_length", "Operations waiting for the writer.")
+        self._leader = self._gauge("leader", "1 while this daemon leads, 0 while it stands by.")
+        self._letters = self._gauge(
+            "inbox_letters",
+            "Notifications that daemons which stand by have taken, found at the last look; at most 100.",
+        )
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop woke up.", _LAG)
         self._heartbeat = self._gauge("heartbeat_timestamp_seconds", "When the event loop last turned.")
+        self._ahead = 0.0
+        self._offset = self._gauge(
+            "clock_offset_seconds", "How far the wall clock is ahead of the daemon's own time: it jumped."
+        )
+        self._pruned = self._counter("incidents_pruned_total", "Closed incidents past their retention.")
+        self._oldest = self._gauge(
+            "journal_oldest_timestamp_seconds", "When the oldest closed incident opened that is kept."
+        )
         self._beats = self._counter(
             "heartbeat_sent_total", "Heartbeats to the outside, by what came of them.", "result"
         )
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "Whether the last load of the rules worked."
-        self._ahead = 0.0
-        self._offset = self._gauge(
-            "clock_offset_seconds", "How far the wall clock is ahead of the daemon's own time: it jumped."
-        )
         )
         self._reload_at = self._gauge(
             "config_last_reload_success_timestamp_seconds", "When rules were last loaded."
@@ -220,6 +229,14 @@ class Metrics:
                 status.inc(count)
         for rule, count in taken.matched.items():
             self._matched.labels(rule).inc(count)
+
+    def leads(self, *, certain: bool) -> None:
+        """Note whether this daemon leads."""
+        self._leader.set(certain)
+
+    def waiting(self, letters: int) -> None:
+        """Note how many letters of other daemons were found."""
+        self._letters.set(letters)
 
     def rejected(self, reason: str, count: int) -> None:
         """Count alerts of a good notification that were not taken."""
@@ -249,6 +266,11 @@ class Metrics:
         self._heartbeat.set(now.timestamp() + offset)
         self._offset.set(offset)
         self._ahead = offset
+
+    def pruned(self, incidents: int, oldest: datetime | None) -> None:
+        """Note one round of pruning: how many incidents it threw away, and when the oldest opened that is left."""
+        self._pruned.inc(incidents)
+        self._oldest.set(oldest.timestamp() if oldest is not None else 0)
 
     def beat(self, result: str) -> None:
         """Count one heartbeat to the outside, by one of `BEATS`."""

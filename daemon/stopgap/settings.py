@@ -115,6 +115,17 @@ class Settings(BaseSettings):
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="The least that is logged."
     )
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://USER:PASSWORD@HOST:PORT/NAME: several daemons share this store, and one leads; else SQLite.",
+    )
+    peer_url: str | None = Field(
+        None, description="URL under which the other daemons on the database reach this one's API."
+    )
+    leader_ttl: Duration = Field(
+        timedelta(seconds=5),
+        description="After how long without a sign of life of the daemon that leads another one takes over, from 1s to 1m.",
+    )
     webhook_token: SecretStr | None = Field(
         None, description="Bearer token (or Basic password) of the webhook."
     )
@@ -186,6 +197,26 @@ class Settings(BaseSettings):
         if not timedelta(seconds=1) <= value <= timedelta(hours=1):
             raise ValueError("write a duration from 1s to 1h, such as 60s")
         return value
+
+    @field_validator("peer_url")
+    @classmethod
+    def _peer(cls, value: str | None) -> str | None:
+        return cls._url(value.rstrip("/")) if value else None
+
+    @field_validator("leader_ttl")
+    @classmethod
+    def _takes_over_soon(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=1) <= value <= timedelta(minutes=1):
+            raise ValueError("write a duration from 1s to 1m, such as 5s")
+        return value
+
+    @model_validator(mode="after")
+    def _one_word_for_all(self) -> Self:
+        if self.database_url is not None and self.control_token is None:
+            raise ValueError(
+                "daemons that share a database need one control token for all: set STOPGAP_CONTROL_TOKEN_FILE to the same on each"
+            )
+        return self
 
     @field_validator("poll_every")
     @classmethod

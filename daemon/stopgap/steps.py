@@ -10,7 +10,7 @@ from typing import Any
 from stopgap.action import Danger, Json, Moment, Restored, Reverted, Settled
 from stopgap.clock import Clock
 from stopgap.decide import LOOKS, TRIES
-from stopgap.errors import ActionError, TemporaryError
+from stopgap.errors import ActionError, StoreError, TemporaryError
 from stopgap.guard import Refusal, Request
 from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, StepState, StepStatus
 from stopgap.journal import Journal, Undo
@@ -184,6 +184,8 @@ class Steps:
         """Run an act and journal what came of it; of what a person does, the person says so (`orders.done`)."""
         if begun.act.by_hand:
             return
+        if not self._journal.leads:
+            raise StoreError("it is not certain that no other daemon leads by now: nothing is begun")
         self.running.add(begun.act.state.id)
         try:
             await self._run(begun)

@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy
 
 import stopgap.app
+import stopgap.service
 from stopgap.clock import SteadyClock
 from stopgap.settings import Settings
 
@@ -34,7 +35,7 @@ def main() -> int:
 
     stopgap.app.App = Shaken  # type: ignore[misc]
     sqlalchemy.event.listen(sqlalchemy.Engine, "commit", lambda _: time.sleep(seconds(folder / "fsync")))
-    return stopgap.app.run(Settings())
+    return stopgap.service.run(Settings())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from aiohttp import hdrs, web
 
 from stopgap import view
-from stopgap.api.desk import DESK
+from stopgap.api.desk import DESK, Reloaded
 from stopgap.api.problem import MOST, Problem, reply
 
 
@@ -42,7 +42,11 @@ async def ready(request: web.Request) -> web.Response:
 
 async def reload(request: web.Request) -> web.Response:
     """Load the rules anew and say what changed; when anything is wrong the old ones stay, and the answer says what."""
-    result = await request.app[DESK].reload()
+    return reloaded(await request.app[DESK].reload())
+
+
+def reloaded(result: Reloaded) -> web.Response:
+    """Answer what a reload came to. Raises Problem."""
     if result.problems:
         listed = result.problems[:MOST]
         more = {"problems": [asdict(problem) for problem in listed], "problem_count": len(result.problems)}

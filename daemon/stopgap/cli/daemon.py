@@ -57,7 +57,15 @@ def serve(
     ] = None,
     retention: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="How long closed incidents are kept: 7d or longer, 0 for ever."),
+        typer.Option(
+            metavar="DURATION", help="How long closed incidents are kept: 7d or longer, 0 for ever."
+        ),
+    ] = None,
+    peer_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where other daemons on the database reach this one.")
+    ] = None,
+    leader_ttl: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How soon another daemon takes over, such as 5s.")
     ] = None,
     vars_: VarsFiles = None,
     var: Vars = None,
@@ -65,9 +73,10 @@ def serve(
     """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
     given |= {"probation": probation, "heartbeat_every": heartbeat_every, "retention": retention}
+    given |= {"peer_url": peer_url, "leader_ttl": leader_ttl}
     given |= {"receiver": receiver, "poll_every": poll_every, "external_url": external_url}
     chosen = settings(**given, alertmanager=alertmanager, vars=vars_, var=var)
-    from stopgap.app import run
+    from stopgap.service import run
 
     read_by_eyes = chosen.log_format == "console" or (chosen.log_format == "auto" and sys.stderr.isatty())
     raise typer.Exit(run(chosen, refuse if read_by_eyes else None))

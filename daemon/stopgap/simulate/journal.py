@@ -55,6 +55,8 @@ class MemoryJournal:
     answers at once, which is a tenth of the time of a long play.
     """
 
+    leads = True  # nobody else does
+
     def __init__(self, clock: Clock, *, keep: bool = True) -> None:
         self.failing = ""
         self.rows: dict[str, Row] = {}

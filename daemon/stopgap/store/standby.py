@@ -35,11 +35,13 @@ class Standby:
         self._threads = ThreadPoolExecutor(THREADS, "stopgap standby")
         self.leader: Leader | None = None  # as last seen
         self.error = ""  # why the database was not reached at last
+        self._gave = False
 
     async def elected(self) -> Store:
         """Wait until this daemon leads; returns what it may write to from then on."""
         while not await self._campaign():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(EVERY)
+        self._gave = True
         return Store(self._database, self._clock)
 
     async def put_by(self, alerts: Sequence[Mapping[str, Any]]) -> None:
@@ -47,8 +49,10 @@ class Standby:
         await self._do(lambda connection: inbox.put(connection, alerts, self._clock.now()))
 
     async def close(self) -> None:
-        """Stand by no more; the database stays open for a store that was given away."""
+        """Stand by no more; the database is closed by the store, once there is one."""
         await asyncio.to_thread(self._threads.shutdown)
+        if not self._gave:
+            await asyncio.to_thread(self._database.close)
 
     async def _campaign(self) -> bool:
         tenure = self._database.tenure

@@ -26,7 +26,7 @@ from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery, Parcel
 from stopgap.store.receiving import receive
 from stopgap.store.rows import encode
-from stopgap.store.tenure import Deposed
+from stopgap.store.tenure import Deposed, Tenure
 
 log = structlog.get_logger(__name__)
 
@@ -100,6 +100,8 @@ class Writer:
                 self._commit()
             elif not self.healthy or self._tenure is not None:
                 self._prove()
+        if self._tenure is not None:
+            self._resign(self._tenure)
         self._hang_up()
 
     @property
@@ -206,6 +208,12 @@ class Writer:
                 self._finish(connection)
         except (SQLAlchemyError, StoreError) as error:
             self._fail(error)
+
+    def _resign(self, tenure: Tenure) -> None:
+        """Let another daemon lead at once, if this one still does."""
+        with suppress(SQLAlchemyError, StoreError), self._transaction() as connection:
+            tenure.resign(connection)
+            connection.commit()
 
     def _recover(self) -> None:
         if not self.healthy:

@@ -1,0 +1,108 @@
+"""Forward: what a daemon answers that stands by. Notifications it takes itself; what people ask goes to the one that leads."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from stopgap.api.desk import Reloaded
+from stopgap.api.gate import border
+from stopgap.api.problem import Problem, reply
+from stopgap.api.status import reloaded
+from stopgap.credential import Credential
+from stopgap.store import Standby
+from stopgap.webhook import Webhook
+
+WITHIN = aiohttp.ClientTimeout(total=60, sock_connect=3)
+LARGEST = 4 * 1024 * 1024  # bytes of a request that is passed on
+PASSED_ON = "Stopgap-Passed-On"
+"""The header of a request that was passed on: nobody passes it on again."""
+_OWN = frozenset(
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect"}
+)
+"""Headers that are about one connection (RFC 9110, 7.6.1), not about what is asked."""
+
+
+class Forward:
+    """The web of a standby. `reload` is its own: each daemon has its own files of rules."""
+
+    def __init__(
+        self,
+        standby: Standby,
+        webhook: Webhook,
+        token: Credential,
+        metrics: Callable[[], bytes],
+        reload: Callable[[], Awaitable[Reloaded]],
+        session: Callable[[], aiohttp.ClientSession],
+    ) -> None:
+        self._standby = standby
+        self._webhook = webhook
+        self._token = token
+        self._metrics = metrics
+        self._reload = reload
+        self._session = session
+
+    def application(self, largest: int) -> web.Application:
+        """Return it; `largest` bounds a notification, in bytes."""
+        app = web.Application(client_max_size=largest, middlewares=[border])
+        self._webhook.mount(app)
+        app.router.add_get("/metrics", self._numbers)
+        app.router.add_get("/-/healthy", self._healthy)
+        app.router.add_get("/-/ready", self._ready)
+        app.router.add_post("/-/reload", self._load_anew)
+        app.router.add_route("*", "/{rest:.*}", self._pass_on)
+        return app
+
+    async def _numbers(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4"})
+
+    async def _healthy(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        leader = self._standby.leader
+        told: dict[str, Any] = {"ready": not self._standby.error, "role": "standby"}
+        told["leader"] = leader.url or leader.holder if leader is not None else None
+        return reply(told, 503 if self._standby.error else 200)
+
+    async def _load_anew(self, request: web.Request) -> web.Response:
+        if not self._token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+            raise Problem(401, "control needs its token: Authorization: Bearer …")
+        return reloaded(await self._reload())
+
+    async def _pass_on(self, request: web.Request) -> web.Response:
+        url = self._leader(request)
+        if not request.raw_path.startswith("/"):
+            raise Problem(400, "the request's target is no path")
+        headers = CIMultiDict(
+            (name, value) for name, value in request.headers.items() if name.lower() not in _OWN
+        )
+        headers[PASSED_ON] = "1"
+        if (request.content_length or 0) > LARGEST:
+            raise Problem(413, "the request is too large")
+        body = await request.read()
+        try:
+            async with self._session().request(
+                request.method,
+                url + request.raw_path,
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                timeout=WITHIN,
+            ) as answer:
+                said = {name: value for name, value in answer.headers.items() if name.lower() not in _OWN}
+                return web.Response(status=answer.status, body=await answer.read(), headers=said)
+        except (aiohttp.ClientError, TimeoutError):
+            raise Problem(503, "the daemon that leads does not answer: try again in a few seconds") from None
+
+    def _leader(self, request: web.Request) -> str:
+        leader = self._standby.leader
+        if leader is None or PASSED_ON in request.headers:
+            raise Problem(503, "no daemon leads at this moment: try again in a few seconds")
+        if not leader.url:
+            raise Problem(
+                503, "this daemon stands by, and the one that leads says not where it is: set --peer-url"
+            )
+        return leader.url

@@ -1,0 +1,120 @@
+"""Letters: what daemons that stand by have taken. The one that leads works them off as if it had been told itself."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import structlog
+
+from stopgap.alert import Alert
+from stopgap.errors import StoreError
+from stopgap.intake import Received
+from stopgap.store import Standby, Store
+
+log = structlog.get_logger(__name__)
+
+MOST = 100  # letters at once
+EVERY = 0.1  # seconds between two looks into an empty box
+STORE_AGAIN = 1.0  # seconds
+
+
+class Letterbox:
+    """The intake of a daemon that stands by: what it takes is on disk, and is decided about elsewhere."""
+
+    def __init__(self, standby: Standby) -> None:
+        self._standby = standby
+
+    async def receive(self, alerts: Sequence[Alert]) -> Received:
+        """Leave the alerts for the daemon that leads. Raises StoreError."""
+        if alerts:
+            await self._standby.put_by([alert.as_json() for alert in alerts])
+        return Received()
+
+
+class Intake(Protocol):
+    """The engine, as far as the postman knows it."""
+
+    async def receive(self, alerts: Sequence[Alert], by: str = "") -> Received:
+        """Make what these alerts change durable. Raises StoreError."""
+        ...
+
+
+class Tally(Protocol):
+    """Who counts what comes in (the metrics)."""
+
+    def took(self, firing: int, resolved: int, taken: Received) -> None:
+        """Count alerts that are on disk; whoever wrote the letter counted them as received."""
+        ...
+
+    def waiting(self, letters: int) -> None:
+        """Note how many letters were found."""
+        ...
+
+
+class Postman:
+    """Brings letters to the engine, until `stop`; also the intake of the daemon that leads: letters that came before come first."""
+
+    def __init__(self, store: Store, intake: Intake, tally: Tally) -> None:
+        self._store = store
+        self._intake = intake
+        self._tally = tally
+        self._task: asyncio.Task[None] | None = None
+        self._round_under_way = asyncio.Lock()
+        self._rounds = 0
+
+    def begin(self) -> None:
+        """Look into the box from now on."""
+        self._task = asyncio.create_task(self._go(), name="letters")
+
+    async def stop(self) -> None:
+        """Leave what comes to the next one who leads."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def receive(self, alerts: Sequence[Alert]) -> Received:
+        """Make what these alerts change durable, after what others were told before. Raises StoreError."""
+        asked = self._rounds
+        async with self._round_under_way:
+            if self._rounds == asked:  # none began since
+                await self._round()
+        return await self._intake.receive(alerts)
+
+    async def _go(self) -> None:
+        while True:
+            pause = STORE_AGAIN
+            with suppress(StoreError):  # said by whoever writes
+                async with self._round_under_way:
+                    await self._round()
+                pause = EVERY
+            await asyncio.sleep(pause)
+
+    async def _round(self) -> None:
+        """Work off all that is there."""
+        self._rounds += 1
+        while await self._some():
+            pass
+
+    async def _some(self) -> bool:
+        """Work off the oldest letters; False when there was none."""
+        letters = await self._store.letters(MOST)
+        self._tally.waiting(len(letters))
+        read = [letter.number for letter in letters if await self._read(letter.number, letter.alerts)]
+        if read:
+            await self._store.answered(read)
+        return bool(letters)
+
+    async def _read(self, number: int, written: Sequence[Mapping[str, Any]]) -> bool:
+        try:
+            taken = await self._intake.receive([Alert.from_json(each) for each in written])
+        except StoreError:
+            raise
+        except (
+            Exception
+        ):  # border: letter. One that another version wrote must not hold up the others; it is kept
+            log.exception("letter_unreadable", number=number)
+            await self._store.unreadable(number)
+            return False
+        self._tally.took(0, 0, taken)
+        return True

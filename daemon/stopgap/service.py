@@ -1,0 +1,95 @@
+"""Service: one process, from its start to a signal. Who does not lead any more begins anew within it, as after a crash."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from stopgap import app as wiring, log as logs
+from stopgap.errors import ConfigError, Problem, StopgapError, StoreError
+from stopgap.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+STORE_AGAIN = 1.0  # seconds
+
+
+async def serve(settings: Settings) -> bool:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads. True when another daemon leads now, or may: begin anew, as after a crash."""
+    app = wiring.App(settings)
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await app.reload()
+        except StoreError as error:
+            log.error("reload_failed", why=str(error))  # noqa: TRY400 - expected, no trace
+
+    def hang_up() -> None:
+        task = asyncio.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, over.set)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        if await _first(app.start(), over.wait()):
+            wiring.settle_memory()
+            await _first(app.store.deposed.wait(), over.wait())
+        log.info("stopping")
+        return not over.is_set()
+    finally:
+        await app.stop(cut_off=not over.is_set())
+
+
+async def _first(one: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any]) -> bool:
+    """Wait for whichever ends first, and cut the other one off; tells whether it was the first, and raises what that raised."""
+    tasks = asyncio.create_task(one), asyncio.create_task(other)
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    ended = tasks[0].done()
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    if ended and isinstance(results[0], BaseException):
+        raise results[0]
+    return ended
+
+
+def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None = None) -> int:
+    """Serve; returns the exit code: 0 after a signal, 2 when a person must edit something first.
+
+    `refuse` says what that is; without it the log does.
+    """
+    logs.configure(
+        console={"json": False, "console": True}.get(settings.log_format),
+        level=logging.getLevelNamesMapping()[settings.log_level.upper()],
+    )
+    deposed = False
+    while True:
+        try:
+            deposed = asyncio.run(serve(settings))
+        except ConfigError as error:
+            (refuse or _log)(error.problems)
+            return 2
+        except (StopgapError, OSError) as error:
+            if not deposed or not isinstance(error, StoreError):
+                log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
+                return 2
+            log.warning("store_unavailable", why=str(error))
+            time.sleep(STORE_AGAIN)
+        else:
+            if not deposed:
+                return 0
+            log.warning("deposed", then="begins anew, as after a crash")
+
+
+def _log(problems: tuple[Problem, ...]) -> None:
+    for problem in problems:
+        log.error("rule_error", **asdict(problem))

@@ -1,0 +1,149 @@
+"""Several daemons on one PostgreSQL: each takes notifications, one leads, and another one takes over within seconds."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+from tests.replicas import Replica, Replicas, until
+
+RULES = """
+rules:
+  - name: mock
+    match: alertname="Down"
+    target: "{{{{ labels.shop }}}}"
+    do:
+      - flag: {{at: "env://{folder}/app.env", set: {{MODE: mock}}}}
+    verify: []
+    recovered:
+      - {{exec: {{argv: ["/bin/true"]}}, every: 100ms}}
+    hold: 300ms
+    guard: {{cooldown: 1s, budget: 100/1h, budget_global: 100/1h}}
+"""
+ENV = "MODE=normal\n"
+
+
+@pytest.fixture
+async def replicas(postgres, tmp_path):
+    (tmp_path / "app.env").write_text(ENV)
+    async with Replicas(tmp_path, postgres.database().url, RULES.format(folder=tmp_path)) as replicas:
+        yield replicas
+
+
+def mode(replicas: Replicas) -> str:
+    return (replicas.folder / "app.env").read_text()
+
+
+async def phases(replica: Replica) -> list[str]:
+    status, told = await replica.get("/api/v1/incidents")
+    return [each["phase"] for each in told["incidents"]] if status == 200 else [str(told)]
+
+
+async def reach(replica: Replica, *wanted: str) -> None:
+    seen: list[list[str]] = []
+
+    async def there() -> bool:
+        seen.append(await phases(replica))
+        return seen[-1] == list(wanted)
+
+    await until(there, 20, lambda: f"{seen[-1]}\n{replica.said()}")
+
+
+async def two(replicas: Replicas) -> tuple[Replica, Replica]:
+    """Start two; return who leads and who stands by."""
+    first = await replicas.start("one")
+    assert await replicas.leader() is first
+    return first, await replicas.start("two")
+
+
+async def test_what_a_standby_takes_is_acted_upon_by_the_one_that_leads(replicas):
+    leader, standby = await two(replicas)
+    assert await standby.post("firing", alertname="Down", shop="a") == 200
+    await reach(leader, "mitigated")
+    assert mode(replicas) == "MODE=mock\n"
+    assert await standby.post("resolved", alertname="Down", shop="a") == 200
+    await reach(leader, "closed")
+    assert mode(replicas) == ENV
+
+
+async def test_a_standby_passes_on_what_people_ask_and_says_what_it_is(replicas):
+    leader, standby = await two(replicas)
+    await standby.post("firing", alertname="Down", shop="a")
+    await reach(standby, "mitigated")
+    (incident,) = (await standby.get("/api/v1/incidents"))[1]["incidents"]
+    status, _ = await standby.order(f"/api/v1/incidents/{incident['id']}/revert", by="ada", why="enough")
+    assert status == 200
+    await until(lambda: asyncio.sleep(0, mode(replicas) == ENV), 10)
+    status, told = await standby.get("/-/ready")
+    assert (status, told["role"], told["leader"]) == (200, "standby", leader.url)
+    async with standby.session.get(f"{standby.url}/api/v1/incidents") as answer:
+        assert answer.status == 401
+
+
+async def test_another_one_takes_over_when_the_leader_is_killed_and_takes_back_what_that_one_held(replicas):
+    leader, standby = await two(replicas)
+    await leader.post("firing", alertname="Down", shop="a")
+    await reach(leader, "mitigated")
+    began = time.monotonic()
+    await leader.end(signal.SIGKILL)
+    assert await standby.post("resolved", alertname="Down", shop="a") == 200  # while nobody leads
+    assert await replicas.leader() is standby
+    assert time.monotonic() - began < 8
+    await reach(standby, "closed")
+    assert mode(replicas) == ENV
+
+
+async def test_a_leader_that_is_stopped_hands_over_at_once(replicas):
+    leader, standby = await two(replicas)
+    began = time.monotonic()
+    assert await leader.end(signal.SIGTERM) == 0
+    assert await replicas.leader() is standby
+    assert time.monotonic() - began < 4
+
+
+async def test_a_leader_that_slept_past_its_lease_stands_by_when_it_wakes(replicas):
+    leader, standby = await two(replicas)
+    await leader.post("firing", alertname="Down", shop="a")
+    await reach(leader, "mitigated")
+    leader.send(signal.SIGSTOP)
+    await until(standby.leads, 15, standby.said)
+    leader.send(signal.SIGCONT)
+
+    async def stands_by() -> bool:
+        status, told = await leader.get("/-/ready")
+        return status == 200 and told.get("role") == "standby"
+
+    await until(stands_by, 15, leader.said)
+    assert await leader.post("resolved", alertname="Down", shop="a") == 200
+    await reach(standby, "closed")
+    assert mode(replicas) == ENV
+    assert await replicas.leader() is standby
+
+
+async def test_a_restart_of_the_database_ends_no_daemon(replicas, postgres):
+    leader, standby = await two(replicas)
+    await leader.post("firing", alertname="Down", shop="a")
+    await reach(leader, "mitigated")
+    postgres.stop()
+    assert await standby.post("firing", alertname="Down", shop="b") == 503
+    postgres.start()
+    await replicas.leader(within=30)
+    await until(lambda: taken(standby, "b"), 20)
+    await until(lambda: taken(leader, "a", "resolved"), 20)
+    await until(lambda: taken(leader, "b", "resolved"), 20)
+    await reach(await replicas.leader(), "closed", "closed")
+    assert mode(replicas) == ENV
+    assert leader.alive
+    assert standby.alive
+
+
+async def taken(replica: Replica, shop: str, status: str = "firing") -> bool:
+    return await replica.post(status, alertname="Down", shop=shop) == 200
+
+
+async def test_daemons_that_share_a_database_need_one_control_token_for_all(replicas):
+    replica = replicas.make("one", STOPGAP_CONTROL_TOKEN="")
+    with pytest.raises(AssertionError, match="one control token|empty token"):
+        await replica.start()
+    assert os.WEXITSTATUS(replica.process.returncode << 8) == 2
