@@ -8,6 +8,7 @@ from typing import Protocol
 
 from stopgap.alert import Alert
 from stopgap.clock import Clock
+from stopgap.foregone import foregone
 from stopgap.incident import Incident
 from stopgap.journal import Journal, Sighting
 from stopgap.marks import Marks
@@ -194,6 +195,7 @@ class Intake:
         rule = place.rule
         mode = self._mode(rule)
         stored = alert.as_json()
+        now = self._clock.now()
         return Sighting(
             rule=rule.id,
             version=rule.version,
@@ -204,8 +206,9 @@ class Intake:
             fingerprint=alert.fingerprint,
             alert={name: stored[name] for name in ("labels", "annotations", "starts_at")},
             firing=alert.firing,
-            at=self._clock.now(),
+            at=now,
             flaw=place.flaw,
             flap_window=rule.limits.flap_window,
             flap_from=rule.flap_from,
+            then=foregone(rule, place.flaw, now) if place.state is None and alert.firing else (),
         )

@@ -26,7 +26,8 @@ class Sighting:
     The writer joins or opens the live incident of (rule, target); a firing alert that it knows to fire changes nothing, as does a
     resolved one that it does not know. `flap_window` is how long after a revert a new incident counts as a flap; `flap_from` says
     at which rung that starts, by the name of the rung that held. `by` names who told of it, where that was not Alertmanager's
-    webhook; `because` says why `mode` is more careful than the rule's.
+    webhook; `because` says why `mode` is more careful than the rule's. `then` is what comes right after `opened` where it opens an
+    incident: the first decision, if that is certain before.
     """
 
     rule: str
@@ -43,6 +44,7 @@ class Sighting:
     flap_from: Mapping[str, int] = field(default_factory=dict)
     by: str = ""
     because: str = ""
+    then: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,22 @@ def kinds(events) -> list[str]:
 # --- receiving ---
 
 
+async def test_what_is_decided_before_it_opens_is_committed_right_after_the_opening_and_only_then(
+    journal: Journal, clock
+):
+    lines = listen(journal)
+    then = (event(clock, K.HANDED_OVER, reason="r", rungs=(1,)), event(clock, K.NOTE_ADDED, text="t"))
+    await journal.receive([sighting(clock, "a", then=then), sighting(clock, "b", then=then)])
+    await journal.receive([sighting(clock, "c", then=then)])
+    ((name, events),) = (await journal.live()).items()
+    assert kinds(events) == [K.OPENED, K.HANDED_OVER, K.NOTE_ADDED, K.ALERT_JOINED, K.ALERT_JOINED]
+    assert [e.seq for e in events] == [1, 2, 3, 4, 5]
+    assert events[1] == Event(K.HANDED_OVER, clock.now(), {"reason": "r", "rungs": [1]}, 2)
+    assert [line.event for line in lines] == list(events)
+    (after,) = await journal.append(Append(name, (event(clock, K.NOTE_ADDED, text="u"),), expect=5))
+    assert after.seq == 6
+
+
 async def test_the_first_alert_opens_and_the_others_of_the_same_target_join(journal: Journal, clock):
     lines = listen(journal)
     await journal.receive([sighting(clock, "a"), sighting(clock, "b"), sighting(clock, "c", target="db")])

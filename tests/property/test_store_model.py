@@ -29,6 +29,7 @@ ALERTS = st.tuples(
     st.booleans(),
     st.sampled_from([15, 0]),
     st.sampled_from(Mode),
+    st.sampled_from([(), ("handed_over",), ("handed_over", "note_added")]),
 )
 WHICH = st.sampled_from([0, 0, 1, 1, 2, 3, 4, 9])
 TAKE = st.lists(st.sampled_from(RESOURCES), max_size=2, unique=True)
@@ -132,8 +133,9 @@ class StoreAndModel(RuleBasedStateMachine):
                 flap_window=timedelta(minutes=w),
                 flap_from=LADDER,
                 mode=m,
+                then=tuple(event(self.clock, K(kind), text="at once") for kind in then),
             )
-            for r, t, f, on, w, m in alerts
+            for r, t, f, on, w, m, then in alerts
         ]
         self.both(lambda journal, _: journal.receive(seen))
 

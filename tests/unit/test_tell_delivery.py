@@ -506,7 +506,7 @@ async def test_a_lot_to_tell_is_gone_through_with_breaths_between_and_closed_one
     assert not people.told
     await world.crash()
     await world.passes(seconds=5)
-    assert people.who == ["oncall"] * 5
+    assert people.who == ["oncall", DEFAULT] * 5
 
     monkeypatch.setattr(tell, "MOST_CLOSED", 2)
     read = []

@@ -280,6 +280,8 @@ class MemoryJournal:
         self._openings.append((sighting.target, sighting.at))
         self._past.opened(row)
         self._say(row, opened(sighting, follows))
+        for event in sighting.then:
+            self._say(row, event)
         return row
 
     # --- appending ---

@@ -194,6 +194,8 @@ class _Pass:
         follows = followed(sighting, self.predecessors.get(place))
         self.seqs[incident] = 1
         self.batch.record(incident, opened(sighting, follows), 1)
+        for event in sighting.then:
+            self._append(incident, event)
         self.opened[incident] = _row(incident, sighting, follows)
         return incident
 
