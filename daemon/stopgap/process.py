@@ -1,15 +1,17 @@
 """Process: one child, run to its end or to its time limit, whose whole process group goes when it must go.
 
 It promises: never a shell; an environment without our secrets; output kept as head and tail while all of it is drained, so that a
-flooding child neither blocks nor fills memory; nobody who keeps the pipes open, or ignores SIGTERM, can hold us.
+flooding child neither blocks nor fills memory; nobody who keeps the pipes open, or ignores SIGTERM, can hold us. What the child
+reads is whole from its first instant on: if we die, a command that puts an old value back must not take half of it for all.
 """
 
 import asyncio
 import errno
 import os
 import signal
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
@@ -109,19 +111,19 @@ async def run(
     loop = asyncio.get_running_loop()
     surroundings = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(env or {})
     try:
-        transport, child = await loop.subprocess_exec(
-            lambda: _Child(limit),
-            *argv,
-            stdin=_source(stdin),
-            env=surroundings,
-            cwd=cwd,
-            start_new_session=True,
-        )
+        with _source(stdin) as source:
+            transport, child = await loop.subprocess_exec(
+                lambda: _Child(limit),
+                *argv,
+                stdin=source,
+                env=surroundings,
+                cwd=cwd,
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
         reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL byte"
         raise NotFound(f"{argv[0][:200]!r} cannot be run: {reason}") from None
     try:
-        _feed(transport, stdin if isinstance(stdin, bytes) else b"")
         async with asyncio.timeout(timeout.total_seconds()):
             await child.exited.wait()
         with suppress(TimeoutError):  # a grandchild may keep the pipes: what it says later is not ours
@@ -152,17 +154,17 @@ def find(program: str, env: Mapping[str, str] | None = None) -> str:
     raise NotFound(f"{program[:200]!r} cannot be run: {reason}")
 
 
-def _source(stdin: bytes | IO[bytes] | None) -> int | IO[bytes]:
-    if stdin is None:
-        return asyncio.subprocess.DEVNULL
-    return asyncio.subprocess.PIPE if isinstance(stdin, bytes) else stdin
-
-
-def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
-    pipe = transport.get_pipe_transport(0)
-    if isinstance(pipe, asyncio.WriteTransport):
-        pipe.write(stdin)
-        pipe.write_eof()
+@contextmanager
+def _source(stdin: bytes | IO[bytes] | None) -> Iterator[int | IO[bytes]]:
+    """Yield what the child reads; bytes as a file without a name, in memory where the system has such files."""
+    if not isinstance(stdin, bytes):
+        yield asyncio.subprocess.DEVNULL if stdin is None else stdin
+        return
+    memory = os.fdopen(os.memfd_create("stdin"), "w+b") if hasattr(os, "memfd_create") else None
+    with memory or tempfile.TemporaryFile() as file:
+        file.write(stdin)
+        file.seek(0)
+        yield file
 
 
 async def _end(group: int, child: _Child) -> None:

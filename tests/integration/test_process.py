@@ -43,6 +43,38 @@ async def test_stdin_reaches_the_child_and_ends():
     assert done.stdout == b"300000\n"
 
 
+DYING = """
+import asyncio, os, sys
+from datetime import timedelta
+from stopgap import process
+
+async def main():
+    asyncio.get_running_loop().call_later(0.05, os._exit, 0)
+    await process.run([sys.executable, "-c", sys.argv[1], sys.argv[2]], stdin=b"x" * 300_000, timeout=timedelta(seconds=20))
+
+asyncio.run(main())
+"""
+
+READS_LATE = """
+import os, pathlib, sys, time
+first = os.getppid()
+while os.getppid() == first:
+    time.sleep(0.01)
+pathlib.Path(sys.argv[1] + ".new").write_text(str(len(sys.stdin.read())))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+"""
+
+
+async def test_a_child_reads_all_of_its_stdin_though_we_die_right_after_its_start(tmp_path):
+    seen = tmp_path / "seen"
+    dying = await asyncio.create_subprocess_exec(*python(DYING, READS_LATE, str(seen)))
+    assert await dying.wait() == 0
+    async with asyncio.timeout(20):
+        while not seen.exists():
+            await asyncio.sleep(0.02)
+    assert seen.read_text() == "300000"
+
+
 async def test_an_open_file_is_read_by_the_child_itself(tmp_path):
     (tmp_path / "dump").write_bytes(b"x" * 300_000)
     with (tmp_path / "dump").open("rb") as file:
