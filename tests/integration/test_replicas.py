@@ -144,6 +144,6 @@ async def taken(replica: Replica, shop: str, status: str = "firing") -> bool:
 
 async def test_daemons_that_share_a_database_need_one_control_token_for_all(replicas):
     replica = replicas.make("one", STOPGAP_CONTROL_TOKEN="")
-    with pytest.raises(AssertionError, match="one control token|empty token"):
+    with pytest.raises(AssertionError, match=r"one control token|empty token"):
         await replica.start()
     assert os.WEXITSTATUS(replica.process.returncode << 8) == 2
