@@ -52,7 +52,8 @@ soak: .venv/dev.stamp  ## hold the ten promises for SOAK steps (SEED=n: show aga
 	$(if $(SEED),SEED=$(SEED),SOAK=$(SOAK)) $(BIN)/python -m pytest -q -s --timeout=0 \
 	  tests/property/test_promises_machine.py
 
-bench: .venv/dev.stamp  ## measure: a table and bench-*.json
+bench: .venv/dev.stamp  ## measure: a table and bench-*.json (ARGS=--quick, --publish, "--only exec")
+	@.ci/packages bench
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove the virtual environment and everything made by runs

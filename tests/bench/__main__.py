@@ -1,4 +1,4 @@
-"""Bench: how fast and how large the daemon is, against a bare aiohttp handler in the same run, and a backtest (`make bench`).
+"""Bench: how fast and how large the daemon is in a storm, against others in the same run (`make bench`).
 
 Prints a table and writes `bench-DATE.json`. It asserts no times: it ends with 1 only when something could not be measured.
 """
@@ -7,42 +7,22 @@ import argparse
 import json
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from tests.bench import backtest, measure, servers
-from tests.bench.machine import machine
-from tests.bench.report import Goal, Row, Sense, table
-from tests.bench.rules import write_rules
+from tests.bench import publish
+from tests.bench.ground import Ground
+from tests.bench.groups import GROUPS, Group
+from tests.bench.machine import Neighbours, machine
+from tests.bench.report import Section, table
+from tests.bench.rules import limits
+from tests.bench.scale import FULL, QUICK, Scale
+from tests.bench.servers import NotMeasured
 
-
-def run(directory: Path, rounds: int, alerts: int) -> list[Row]:
-    """Measure everything, in a directory that is ours."""
-    sink = servers.free_port()
-    few = write_rules(directory / "few", 10, sink)
-    many = write_rules(directory / "many", measure.MANY, sink)
-    rows: list[Row] = []
-    with ExitStack() as stack:
-        plain = servers.bare(directory / "bare.log")
-        stack.callback(plain.stop)
-        own = servers.stopgap(few, directory / "few-data")
-        stack.callback(own.stop)
-        idle = own.rss_mb
-        rows += measure.latency(plain, own, sink, alerts)
-        crowded = servers.stopgap(many, directory / "many-data")
-        stack.callback(crowded.stop)
-        rows += measure.repeats(plain, own, crowded, rounds)
-        rows += measure.news(plain, own, crowded, rounds)
-        rows.append(Row("memory, idle", idle, "MB", goal=Goal(Sense.BELOW, 100, " MB")))
-        rows.append(Row("  with 10 000 rules", crowded.rss_mb, "MB"))
-        rows.append(Row("ready with 10 000 rules", crowded.ready_after, "s", own.ready_after))
-        crowded.stop()
-        rows.append(measure.memory(own))
-        own.stop()
-        rows += measure.large(plain, few, directory / "large-data")
-    rows += backtest.rows(directory)
-    return rows
+QUIET = 0.05  # share of the machine that others may use before figures are called rough
 
 
 def say(text: str) -> None:
@@ -51,42 +31,68 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
+def run(directory: Path, scale: Scale, groups: Sequence[Group]) -> dict[str, Any]:
+    """Measure all of these groups in a directory that is ours, print each as it is done, and return everything."""
+    began_at = datetime.now(UTC)
+    on, neighbours = machine(directory), Neighbours()
+    found: dict[str, Any] = {
+        "version": version("stopgap"),
+        "at": began_at.isoformat(),
+        "scale": scale.name,
+        "limits": limits(),
+        "machine": on,
+    }
+    say(publish.text(found, ()))
+    sections: list[Section] = []
+    ground = Ground(directory, scale)
+    for group in groups:
+        sections.append(group.measure(ground))
+        say(table(sections[-1]))
+    took = (datetime.now(UTC) - began_at).total_seconds()
+    return found | {
+        "took_seconds": took,
+        "others": neighbours.share,
+        "sections": [section.as_json() for section in sections],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write; returns the exit code."""
+    options = _options(arguments)
+    chosen = [group for group in GROUPS if not options.only or group.name in options.only]
+    options.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as name:
+        try:
+            found = run(Path(name).resolve(), QUICK if options.quick else FULL, chosen)
+        except (NotMeasured, OSError, TimeoutError) as error:
+            say(f"could not measure: {error}")
+            return 1
+    path = options.out / f"bench-{found['at'][:10]}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    say(f"{found['took_seconds']:.0f} s; everything measured stands in {path}")
+    rough = found["others"] > QUIET
+    say(f"others used {found['others']:.0%} of the machine" + (": these figures are rough" if rough else ""))
+    if options.publish and (rough or options.quick or options.only):
+        say("not published: only a whole run on a quiet machine is")
+        return 1
+    if options.publish:
+        say(f"published: {publish.publish(found)}")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    names = [group.name for group in GROUPS]
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of each comparison (5)")
-    parser.add_argument("--alerts", type=int, default=250, help="one by one, for the latency (250)")
+    parser.add_argument("--quick", action="store_true", help="about 2 minutes: shorter, and less of it")
+    parser.add_argument("--only", action="append", choices=names, help="only this group (more than once)")
     parser.add_argument(
         "--work", type=Path, default=Path(".run"), help="where to put data: a real disk (.run)"
     )
     parser.add_argument("--out", type=Path, default=Path(), help="where to put bench-DATE.json (here)")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    began_at = datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as name:
-        directory = Path(name)
-        on = machine(directory)
-        say(
-            f"{on['cores']} cores of {on['cpu']}, {on['python']}, {on['filesystem']}"
-            f"\nfsync {on['fsync_ms']} ms, at worst {on['fsync_worst_ms']} ms; load {on['load_before']:.1f}"
-        )
-        try:
-            rows = run(directory, options.rounds, options.alerts)
-        except (servers.NotMeasured, OSError, TimeoutError) as error:
-            say(f"could not measure: {error}")
-            return 1
-    say(table(rows))
-    path = options.out / f"bench-{began_at:%Y-%m-%d}.json"
-    took = (datetime.now(UTC) - began_at).total_seconds()
-    written = {
-        "at": began_at.isoformat(),
-        "took_seconds": took,
-        "machine": on,
-        "rows": [r.as_json() for r in rows],
-    }
-    path.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    say(f"{took:.0f} s; everything measured stands in {path}")
-    return 0
+    parser.add_argument(
+        "--publish", action="store_true", help="write the table and the chart of the docs anew"
+    )
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

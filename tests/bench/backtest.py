@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.bench.report import Goal, Row, Sense
+from tests.bench.ground import Ground
+from tests.bench.report import Goal, Row, Sense, spelled
 from tests.bench.servers import NotMeasured
 
-TRANSITIONS = 100_000
 MONTH = timedelta(days=30)
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 RULES, SERVICES, INSTANCES = 10, 20, 5
@@ -44,14 +44,15 @@ _RULE = """\
 """
 
 
-def rows(directory: Path) -> list[Row]:
+def rows(ground: Ground) -> list[Row]:
     """Measure both sites. Raises NotMeasured."""
+    directory, transitions = ground.directory, ground.scale.transitions
     together, alone = directory / "together.jsonl", directory / "alone.jsonl"
-    together.write_text("".join(_events(INSTANCES, TRANSITIONS, MONTH)), encoding="utf-8")
-    alone.write_text("".join(_events(1, TRANSITIONS // 10, MONTH / 10)), encoding="utf-8")
+    together.write_text("".join(_events(INSTANCES, transitions, MONTH)), encoding="utf-8")
+    alone.write_text("".join(_events(1, transitions // 10, MONTH / 10)), encoding="utf-8")
     usual, generous = _rules(directory / "usual", _SITE), _rules(directory / "generous", _SITE + _GENEROUS)
     runs = {
-        "backtest: 30 days, 100 000 changes": _run(usual, together, directory),
+        f"30 days, {spelled(transitions)} changes": _run(usual, together, directory),
         "  guards that refuse nothing": _run(generous, together, directory),
         "  3 days, each alert an incident": _run(generous, alone, directory),
     }

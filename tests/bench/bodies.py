@@ -7,6 +7,7 @@ import orjson
 from stopgap.alert import fingerprint
 
 TOKEN = "bench-webhook-token"  # Alertmanager shows one in production, so it is checked here too
+WEBHOOK = "/webhook"
 LABELS = {"job": "bench", "severity": "warning", "cluster": "eu-1", "namespace": "hotel"}
 ANNOTATIONS = {
     "summary": "HTTP p95 latency is high",
@@ -48,10 +49,10 @@ def notification(name: str, numbers: range) -> bytes:
     )
 
 
-def post(body: bytes) -> bytes:
+def post(body: bytes, path: str = WEBHOOK) -> bytes:
     """Return the whole HTTP/1.1 request that Alertmanager would send."""
     head = (
-        "POST /webhook HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Alertmanager/0.28.1\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Alertmanager/0.28.1\r\n"
         f"Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -2,15 +2,18 @@
 
 import os
 import platform
+import resource
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.disk import fsyncs
+
 
 def machine(directory: Path) -> dict[str, Any]:
     """Describe cores, processor, Python, and the disk under a directory."""
-    fsync = _fsync(directory)
+    fsync = fsyncs(directory, 100)
     return {
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _cpu(),
@@ -39,15 +42,28 @@ def _filesystem(directory: Path) -> str:
     return max(above, key=lambda found: len(found[0]))[1]
 
 
-def _fsync(directory: Path, times: int = 100) -> list[float]:
-    """Return the seconds that each of some pages, appended to a file one by one, takes to the disk."""
-    path = directory / "fsync.probe"
-    taken = []
-    with path.open("wb", buffering=0) as file:
-        for _ in range(times):
-            file.write(b"x" * 4096)
-            began = time.perf_counter()
-            os.fdatasync(file.fileno())
-            taken.append(time.perf_counter() - began)
-    path.unlink()
-    return taken
+class Neighbours:
+    """How much of the machine others used while we measured, so that nobody trusts the figures of a busy one."""
+
+    def __init__(self) -> None:
+        self._before = _busy_seconds() - _own_seconds()
+        self._began = time.monotonic()
+
+    @property
+    def share(self) -> float:
+        """Return the share of all cores' time that somebody else used, 0 to 1, since this was made."""
+        others = _busy_seconds() - _own_seconds() - self._before
+        return max(0.0, others / (time.monotonic() - self._began) / (os.cpu_count() or 1))
+
+
+def _busy_seconds() -> float:
+    """Return the seconds in which any core was busy, or was kept from us by another guest (proc(5): steal)."""
+    first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(ticks) for ticks in first)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    """Return the processor time of this process and of all its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)

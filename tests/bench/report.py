@@ -1,10 +1,10 @@
 """Report: rows with a goal each, as a table of 80 columns and as JSON."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class Sense(StrEnum):
@@ -17,7 +17,7 @@ class Sense(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a row's ratio, or else its value, should be."""
+    """What a row should be: its value where the goal has a unit, else its ratio where it has one."""
 
     sense: Sense
     value: float
@@ -39,7 +39,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured thing. `against` is the same thing of what it is compared with; a goal then means the ratio."""
+    """One measured thing; `against` is the same thing of what it is compared with. A ratio may be that of the costs."""
 
     name: str
     value: float
@@ -47,48 +47,69 @@ class Row:
     against: float | None = None
     ratio: float | None = None
     goal: Goal | None = None
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reached(self) -> bool | None:
         """Tell whether the goal was reached, None when there is none."""
         if self.goal is None:
             return None
-        return self.goal.reached(self.value if self.ratio is None else self.ratio)
+        return self.goal.reached(self.value if self.ratio is None or self.goal.unit else self.ratio)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything, with the goal in words."""
-        return {
-            "name": self.name,
-            "value": self.value,
-            "unit": self.unit,
-            "against": self.against,
-            "ratio": self.ratio,
-            "goal": None if self.goal is None else str(self.goal),
-            "reached": self.reached,
-            "detail": self.detail,
-        }
+        """Return everything."""
+        goal = self.goal and {"sense": self.goal.sense, "value": self.goal.value, "unit": self.goal.unit}
+        plain = {name: getattr(self, name) for name in ("name", "value", "unit", "against", "ratio")}
+        return plain | {"goal": goal, "reached": self.reached, "detail": self.detail}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """Return the row that was written."""
+        goal = raw["goal"] and Goal(Sense(raw["goal"]["sense"]), raw["goal"]["value"], raw["goal"]["unit"])
+        named = {name: raw[name] for name in ("name", "value", "unit", "against", "ratio", "detail")}
+        return cls(**named, goal=goal)
 
 
-_LINE = "{:<34.34} {:>9} {:<5.5} {:>9} {:>5}  {:<8} {:<3}"
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one question."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything."""
+        return {"name": self.name, "title": self.title, "rows": [row.as_json() for row in self.rows]}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Self:
+        """Return the section that was written."""
+        return cls(raw["name"], raw["title"], tuple(Row.from_json(row) for row in raw["rows"]))
 
 
-def table(rows: Iterable[Row]) -> str:
+_LINE = "{:<34.34} {:>7} {:<4.4} {:>7} {:>5}  {:<9} {:<7}"
+
+
+def head() -> str:
+    """Return the names of the columns."""
+    return _LINE.format("", "measured", "", "against", "ratio", "goal", "").rstrip()
+
+
+def table(section: Section) -> str:
     """Return the rows as lines of at most 80 characters."""
-    lines = [_LINE.format("", "measured", "", "other", "ratio", "goal", "met").rstrip()]
-    lines += [_LINE.format(*_cells(row)).rstrip() for row in rows]
-    return "\n".join(lines)
+    return "\n".join([section.title, *(_LINE.format(*_cells(row)).rstrip() for row in section.rows)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    met = {None: "", True: "yes", False: "no"}[row.reached]
+    met = {None: "", True: "reached", False: "missed"}[row.reached]
     goal = "" if row.goal is None else str(row.goal)
     return (
         row.name,
         number(row.value),
         row.unit,
         "" if row.against is None else number(row.against),
-        "" if row.ratio is None else f"{row.ratio:.2f}",
+        "" if row.ratio is None else number(row.ratio),
         goal,
         met,
     )
@@ -99,6 +120,11 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def spelled(count: int) -> str:
+    """Print a count with its thousands apart."""
+    return f"{count:,}".replace(",", " ")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -9,13 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 from tests.bench.bodies import TOKEN
 
-START = 60.0  # seconds that a server may take until it is ready
+START = 180.0  # seconds that a server may take until it is ready
 SETTLED = 30.0  # seconds that a server may go on working after the last answer
 QUIET = 0.3  # seconds without work after which it has settled
 STOP = 40.0  # seconds that it may take to end
@@ -35,19 +36,29 @@ def free_port() -> int:
         return port
 
 
+def accepts(port: int) -> bool:
+    """Tell whether somebody listens on a port of 127.0.0.1."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
 class Server:
     """One process that listens on a port; `ready_after` is how long it took from its start until it was ready."""
 
-    def __init__(self, arguments: list[str], port: int, log: Path) -> None:
+    ready_path = "/-/ready"
+
+    def __init__(
+        self, command: Sequence[str], port: int, log: Path, more: Mapping[str, str] | None = None
+    ) -> None:
         self.port = port
         self.log = log
         began = time.perf_counter()
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment(),
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment() | dict(more or {})
             )
         self._await_ready(began + START)
         self.ready_after = time.perf_counter() - began
@@ -57,14 +68,14 @@ class Server:
             if self.process.poll() is not None:
                 break
             try:
-                self.get("/-/ready")
+                self.get(self.ready_path)
             except OSError:  # not listening, or not ready yet
                 time.sleep(0.01)
             else:
                 return
         self.stop()
         raise NotMeasured(
-            f"{self.process.args} is not ready:\n" + self.log.read_text(errors="replace")[-2000:]
+            f"{self.process.args!r} is not ready:\n" + self.log.read_text(errors="replace")[-2000:]
         )
 
     def get(self, path: str) -> str:
@@ -80,8 +91,12 @@ class Server:
             try:
                 self.process.wait(STOP)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                self.kill()
+
+    def kill(self) -> None:
+        """End the process as `kill -9` does: it can put nothing in order."""
+        self.process.kill()
+        self.process.wait()
 
     # --- what it costs ---
 
@@ -97,11 +112,11 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
 
-    def settle(self) -> float:
+    def settle(self, most: float = SETTLED) -> float:
         """Wait until it has nothing left to do (bounded), asking only the kernel; returns the seconds that it still worked."""
         began = busy_until = time.perf_counter()
         used = self.cpu_seconds
-        while time.perf_counter() - began < SETTLED:
+        while time.perf_counter() - began < most:
             time.sleep(0.05)
             now = self.cpu_seconds
             if now > used + 1 / _TICK:
@@ -125,26 +140,13 @@ class Daemon(Server):
         return int(sum(n for name, n in self.metrics().items() if name.startswith("stopgap_incidents{")))
 
 
-def bare(log: Path) -> Server:
-    """Start the server that everything is compared with."""
-    port = free_port()
-    return Server(["tests.bench.bare", str(port)], port, log)
-
-
-def stopgap(rules: Path, data: Path) -> Daemon:
-    """Start a daemon as an operator does."""
-    port = free_port()
-    arguments = ["stopgap", "serve", "--rules", str(rules), "--data", str(data)]
-    return Daemon([*arguments, "--listen", f"127.0.0.1:{port}"], port, data.parent / f"{data.name}.log")
-
-
 def load(task: str, port: int, **more: Any) -> dict[str, Any]:
     """Run one task in a load process of its own, and return what it measured."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.load"],
         input=orjson.dumps({"task": task, "port": port, **more}),
         capture_output=True,
-        timeout=90,
+        timeout=300,
         env=environment(),
         check=False,
     )
