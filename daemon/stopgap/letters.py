@@ -110,9 +110,7 @@ class Postman:
             taken = await self._intake.receive([Alert.from_json(each) for each in written])
         except StoreError:
             raise
-        except (
-            Exception
-        ):  # border: letter. One that another version wrote must not hold up the others; it is kept
+        except Exception:  # border: letter. One that another version wrote must not hold up the others
             log.exception("letter_unreadable", number=number)
             await self._store.unreadable(number)
             return False

@@ -405,3 +405,14 @@ async def test_what_is_no_json_fails_its_caller_and_changes_nothing(journal: Jou
     with pytest.raises(TypeError):
         await journal.append(Append(one, (Event(K.STEP_FAILED, clock.now(), {"why": "\ud800"}),)))
     assert lines == []
+
+
+async def test_a_text_that_a_column_cannot_hold_fails_its_sender_and_nobody_else(journal: Journal, clock):
+    odd, good = await asyncio.gather(
+        journal.receive([sighting(clock, "a", target="x\0y")]),
+        journal.receive([sighting(clock, "b", target="db")]),
+        return_exceptions=True,
+    )
+    assert isinstance(odd, ValueError)
+    assert good is None
+    assert len(await journal.live()) == 1

@@ -127,6 +127,7 @@ def test_the_probes_of_recovered_are_planned_alone():
         ({"target": "db-{{ labels.shard }}"}, {"shard": "$(x)"}, ("", "unsafe_label")),
         ({"target": "{{ labels.shard | default('') }}"}, {}, ("", "empty_target")),
         ({"target": "  "}, {}, ("", "empty_target")),
+        ({"target": "{{ labels.shard }}"}, {"shard": "a\0b"}, ("", "unsafe_label")),
         ({"per": "instance"}, {"job": "j", "instance": "i:1"}, ("j/i:1", "")),
         ({"per": ["a.b", "it's"]}, {"job": "j", "a.b": "x", "it's": "y"}, ("j/x/y", "")),
         ({"per": "instance"}, {"job": "j"}, ("", "unresolved_template")),

@@ -33,6 +33,7 @@ from stopgap.opening import (
 )
 from stopgap.simulate.rows import Permit, Place, Row, Rows
 from stopgap.store.brakes import brake_released, braked
+from stopgap.store.rows import check_texts
 
 OPENINGS = 100_000
 FADING = 1000  # closed incidents of which late messages may still be told, where nothing is kept
@@ -97,6 +98,7 @@ class MemoryJournal:
     async def receive(self, sightings: Sequence[Sighting]) -> None:
         """Make what these alerts change durable."""
         await self._enter()
+        check_texts(*(sighting.target for sighting in sightings))
         for sighting in sightings:
             self._take(sighting)
         self._tell()

@@ -19,7 +19,7 @@ from stopgap.store.batch import Batch
 from stopgap.store.dialect import keep_first, upsert
 from stopgap.store.ledger import ledger
 from stopgap.store.receiving import receive
-from stopgap.store.rows import encode, maybe_micros, micros
+from stopgap.store.rows import check_texts, encode, maybe_micros, micros
 
 AFTERMATH = frozenset({EventKind.NOTIFIED, EventKind.NOTIFY_FAILED})
 """Facts that may come when the incident is closed: the message about its end."""
@@ -78,9 +78,7 @@ def prepare(append: Append, at: datetime) -> Prepared:
     for event in append.events:
         encode(event.detail)
     used, helped = (append.closing.used, append.closing.helped) if append.closing is not None else ((), "")
-    "".join(
-        (append.incident, helped, *append.release, *_asked(append), *append.undo, *append.receipt)
-    ).encode()
+    check_texts(append.incident, helped, *append.release, *_asked(append), *append.undo, *append.receipt)
     return Prepared(append, at, _encoded(append.undo), _encoded(append.receipt), encode(used))
 
 

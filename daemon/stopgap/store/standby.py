@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
@@ -90,9 +91,8 @@ class Standby:
 async def join(url: str, ttl: float, peer: str, clock: Clock) -> Standby:
     """Join the daemons on a database. Raises StoreError."""
     database = Postgres(url, peer, ttl)
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(database.close)
         await asyncio.to_thread(database.make_ready)
-    except BaseException:
-        await asyncio.to_thread(database.close)
-        raise
+        undoing.pop_all()
     return Standby(database, clock)

@@ -26,7 +26,7 @@ from stopgap.store.delivery import Delivery
 from stopgap.store.inbox import Letter
 from stopgap.store.ledger import ledger
 from stopgap.store.pruning import Pruning
-from stopgap.store.rows import encode
+from stopgap.store.rows import check_texts, encode
 from stopgap.store.sqlite import Sqlite
 from stopgap.store.writer import PASS, Job, Writer
 
@@ -145,7 +145,7 @@ class Store:
     async def meet(self, rules: Collection[str], at: datetime) -> Mapping[str, datetime]:
         """Take note of rules that were never loaded before; returns when each was loaded for the first time."""
         names = sorted(set(rules))
-        "".join(names).encode()
+        check_texts(*names)
         return await self._write(lambda batch: meeting.meet(batch, names, at))
 
     async def control(self, event: Event) -> None:
@@ -155,7 +155,7 @@ class Store:
 
     async def brake(self, brake: Brake) -> None:
         """Put on a brake; one per scope and name, a second replaces the first."""
-        encode(brakes.braked(brake).detail)
+        check_texts(brake.name, brake.by, brake.why)
         await self._write(lambda batch: brakes.put_on(batch, brake))
 
     async def release(self, scope: BrakeScope, name: str, by: str, at: datetime) -> bool:

@@ -25,7 +25,7 @@ from stopgap.store.batch import Batch
 from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery, Parcel
 from stopgap.store.receiving import receive
-from stopgap.store.rows import encode
+from stopgap.store.rows import check_texts, encode
 from stopgap.store.tenure import Deposed, Tenure
 
 log = structlog.get_logger(__name__)
@@ -193,7 +193,9 @@ class Writer:
         else:
             try:
                 connection.commit()
-            except Exception as error:
+            except (
+                Exception
+            ) as error:  # border: batch. Whatever kept the answer away, what is on disk is not known
                 raise Deposed(
                     f"nobody can tell whether the last commit is on disk: {reason(error)}"
                 ) from error
@@ -246,8 +248,8 @@ def _storable(job: Job) -> list[Sighting]:
     try:
         for s in job.sightings:
             encode((s.alert, s.flaw))
-            f"{s.rule}{s.version}{s.target}{s.severity}{s.mode}{s.fingerprint}".encode()
-    except (TypeError, UnicodeError) as fault:
+            check_texts(s.rule, s.version, s.target, s.severity, s.mode, s.fingerprint)
+    except (TypeError, ValueError) as fault:
         job.answer = fault
         return []
     return list(job.sightings)
