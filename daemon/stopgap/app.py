@@ -105,6 +105,7 @@ class App:
         self._stack.push_async_callback(self.context.http.close)
         self._stack.callback(self.context.contacts.close)
         self.metrics = self._metrics(self._loaded)
+        self.front.on_shed = self.metrics.shed
         self.store = await self._open_store()
         self._stack.push_async_callback(self.store.close)
         self._leads = True
@@ -155,7 +156,9 @@ class App:
         url, ttl = settings.database_url.get_secret_value(), settings.leader_ttl.total_seconds()
         standby = await join(url, ttl, settings.peer_url or "", self.clock)
         self._stack.push_async_callback(standby.close)
-        webhook = self._webhook(Letterbox(standby))
+        letterbox = Letterbox(standby)
+        webhook = self._webhook(letterbox)
+        webhook.on_heard = letterbox.heard
         token = Credential(self._token())
         forward = Forward(
             standby, webhook, token, self.metrics.render, self.reload, self.context.http.session
@@ -179,7 +182,7 @@ class App:
         """Return who takes notifications: where others stand by, somebody who works off before what these have taken."""
         if self.settings.database_url is None:
             return self.engine
-        postman = Postman(self.store, self.engine, self.metrics)
+        postman = Postman(self.store, self.engine, self.metrics, self.reconciler.heard)
         postman.begin()
         self._stack.push_async_callback(postman.stop)
         return postman

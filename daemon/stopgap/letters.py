@@ -1,16 +1,16 @@
 """Letters: what daemons that stand by have taken. The one that leads works them off as if it had been told itself."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from stopgap.alert import Alert
 from stopgap.errors import StoreError
 from stopgap.intake import Received
-from stopgap.store import Standby, Store
+from stopgap.store import Letter, Standby, Store
 
 log = structlog.get_logger(__name__)
 
@@ -24,11 +24,17 @@ class Letterbox:
 
     def __init__(self, standby: Standby) -> None:
         self._standby = standby
+        self._heard = ("", 0)
+
+    def heard(self, receiver: str, truncated: int) -> None:
+        """Take note of what the notification that comes next says beside its alerts."""
+        self._heard = (receiver, truncated)
 
     async def receive(self, alerts: Sequence[Alert]) -> Received:
         """Leave the alerts for the daemon that leads. Raises StoreError."""
-        if alerts:
-            await self._standby.put_by([alert.as_json() for alert in alerts])
+        receiver, truncated = self._heard
+        if alerts or truncated:
+            await self._standby.put_by(Letter(receiver, truncated, [alert.as_json() for alert in alerts]))
         return Received()
 
 
@@ -55,10 +61,11 @@ class Tally(Protocol):
 class Postman:
     """Brings letters to the engine, until `stop`; also the intake of the daemon that leads: letters that came before come first."""
 
-    def __init__(self, store: Store, intake: Intake, tally: Tally) -> None:
+    def __init__(self, store: Store, intake: Intake, tally: Tally, heard: Callable[[str, int], None]) -> None:
         self._store = store
         self._intake = intake
         self._tally = tally
+        self._heard = heard
         self._task: asyncio.Task[None] | None = None
         self._round_under_way = asyncio.Lock()
         self._rounds = 0
@@ -100,19 +107,20 @@ class Postman:
         """Work off the oldest letters; False when there was none."""
         letters = await self._store.letters(MOST)
         self._tally.waiting(len(letters))
-        read = [letter.number for letter in letters if await self._read(letter.number, letter.alerts)]
+        read = [letter.number for letter in letters if await self._read(letter)]
         if read:
             await self._store.answered(read)
         return bool(letters)
 
-    async def _read(self, number: int, written: Sequence[Mapping[str, Any]]) -> bool:
+    async def _read(self, letter: Letter) -> bool:
         try:
-            taken = await self._intake.receive([Alert.from_json(each) for each in written])
+            self._heard(letter.receiver, letter.truncated)
+            taken = await self._intake.receive([Alert.from_json(each) for each in letter.alerts])
         except StoreError:
             raise
         except Exception:  # border: letter. One that another version wrote must not hold up the others
-            log.exception("letter_unreadable", number=number)
-            await self._store.unreadable(number)
+            log.exception("letter_unreadable", number=letter.number)
+            await self._store.unreadable(letter.number)
             return False
         self._tally.took(0, 0, taken)
         return True

@@ -171,8 +171,8 @@ class Webhook:
             read = await _read(notification.alerts)
         if notification.truncated or read.bad or read.mismatched:
             self._notice(notification, read)
-        taken = await self._intake.receive(read.alerts)
         self.on_heard(notification.receiver, notification.truncated)
+        taken = await self._intake.receive(read.alerts)
         self._tally.took(read.firing, len(read.alerts) - read.firing, taken)
 
     def _notice(self, notification: Notification, read: _Read) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import aiohttp
 import pytest
 from tests.replicas import Replica, Replicas, until
 
@@ -111,7 +112,10 @@ async def test_a_leader_that_slept_past_its_lease_stands_by_when_it_wakes(replic
     leader.send(signal.SIGCONT)
 
     async def stands_by() -> bool:
-        status, told = await leader.get("/-/ready")
+        try:
+            status, told = await leader.get("/-/ready")
+        except aiohttp.ClientError:  # it begins anew
+            return False
         return status == 200 and told.get("role") == "standby"
 
     await until(stands_by, 15, leader.said)

@@ -23,7 +23,7 @@ _inbox = schema.inbox.c
 _PUT = schema.inbox.insert()
 _COUNT = select(func.count()).select_from(select(_inbox.number).limit(MOST).subquery())
 _OLDEST = (
-    select(_inbox.number, _inbox.alerts)
+    select(_inbox.number, _inbox.said)
     .where(_inbox.tries < TRIES)
     .order_by(_inbox.number)
     .limit(bindparam("most", type_=Integer))
@@ -34,24 +34,26 @@ _TRIED = schema.inbox.update().where(_inbox.number == bindparam("one")).values(t
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """The alerts of one notification (`Alert.as_json`)."""
+    """What one notification says: its alerts (`Alert.as_json`), whom it was sent to, and how many it left out."""
 
-    number: int
+    receiver: str
+    truncated: int
     alerts: Sequence[Mapping[str, Any]]
+    number: int = 0  # given by the box
 
 
-def put(connection: Connection, alerts: Sequence[Mapping[str, Any]], at: datetime) -> None:
+def put(connection: Connection, letter: Letter, at: datetime) -> None:
     """Leave a letter. Raises StoreError when too many wait."""
     if connection.execute(_COUNT).scalar_one() >= MOST:
         raise StoreError(f"{MOST} notifications wait for a daemon that leads: is none alive?")
-    connection.execute(_PUT, {"at": micros(at), "alerts": encode(alerts)})
+    said = {"receiver": letter.receiver, "truncated": letter.truncated, "alerts": letter.alerts}
+    connection.execute(_PUT, {"at": micros(at), "said": encode(said)})
 
 
 def letters(connection: Connection, most: int) -> tuple[Letter, ...]:
     """Return the oldest, at most so many."""
-    return tuple(
-        Letter(number, decode(alerts)) for number, alerts in connection.execute(_OLDEST, {"most": most})
-    )
+    found = connection.execute(_OLDEST, {"most": most})
+    return tuple(Letter(**decode(said), number=number) for number, said in found)
 
 
 def throw_away(batch: Batch, numbers: Sequence[int]) -> None:

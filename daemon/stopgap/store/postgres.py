@@ -36,7 +36,7 @@ class Postgres:
         self.patience = max(ttl, CONNECT_WITHIN)
         address = _address(url)
         self.writing: Engine = _engine(address, self._prepare, poolclass=NullPool)
-        pool = {"poolclass": QueuePool, "pool_size": CONNECTIONS, "max_overflow": 0, "pool_pre_ping": True}
+        pool = {"poolclass": QueuePool, "pool_size": CONNECTIONS, "max_overflow": 0}
         snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self.reading: Engine = _engine(address, self._prepare, **pool, execution_options=snapshot)
         self.standing_by = _engine(address, self._prepare, **pool)

@@ -176,6 +176,6 @@ inbox = Table(  # on PostgreSQL: what daemons that do not lead have taken
     metadata,
     Column("number", NUMBER, primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("alerts", Text, nullable=False),
+    Column("said", Text, nullable=False),
     Column("tries", Integer, nullable=False, server_default="0"),
 )

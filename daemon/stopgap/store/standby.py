@@ -1,11 +1,11 @@
 """Standby: a daemon on a shared database that does not lead. It takes notifications for the leader, and waits to become it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -45,9 +45,9 @@ class Standby:
         self._gave = True
         return Store(self._database, self._clock)
 
-    async def put_by(self, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """Make alerts durable for the leader. Raises StoreError."""
-        await self._do(lambda connection: inbox.put(connection, alerts, self._clock.now()))
+    async def put_by(self, letter: inbox.Letter) -> None:
+        """Make what a notification says durable for the leader. Raises StoreError."""
+        await self._do(lambda connection: inbox.put(connection, letter, self._clock.now()))
 
     async def close(self) -> None:
         """Stand by no more; the database is closed by the store, once there is one."""

@@ -1,6 +1,8 @@
 """Migrations: brings the tables of a database to what this version needs, in one transaction, when it is opened.
 
-A revision is a file in `versions`; a revision that is not there means that a newer version wrote the database.
+A revision is a file in `versions`; a revision that is not there means that a newer version wrote the database. Daemons of the release
+before go on beside the new ones while they are replaced one by one, so a migration only adds what they need not know of: columns
+have a server's default, nothing is renamed or dropped that they read or write. One that cannot do so stands in the CHANGELOG.
 """
 
 from pathlib import Path
@@ -13,11 +15,21 @@ from stopgap.errors import StoreError
 HEAD = "0005"
 
 
-def migrate(connection: Connection) -> None:
-    """Apply what is missing. Raises StoreError for a database that a newer version wrote."""
-    current = _current(connection)
+class NewerSchema(StoreError):  # noqa: N818 - named for what was found
+    """A newer version brought the database to a revision that this one does not know."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"the database has schema {found}, this version of stopgap knows {HEAD}: a newer one wrote it; "
+            "run that version, or restore a backup from before"
+        )
+
+
+def migrate(connection: Connection) -> str | None:
+    """Apply what is missing; returns the revision before, None for an empty database. Raises NewerSchema."""
+    current = revision(connection)
     if current == HEAD:
-        return
+        return current
     # Here, because it is needed once in a database's life and costs a tenth of a second and memory.
     from alembic.config import Config  # noqa: PLC0415 - see above
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
@@ -26,10 +38,7 @@ def migrate(connection: Connection) -> None:
     script = ScriptDirectory(str(Path(__file__).parent))
     known = {revision.revision for revision in script.walk_revisions()}
     if current is not None and current not in known:
-        raise StoreError(
-            f"the database has schema {current}, this version of stopgap knows {HEAD}: a newer one wrote it; "
-            "run that version, or restore a backup from before"
-        )
+        raise NewerSchema(current)
 
     def steps(revision: Any, _: Any) -> Any:
         return script._upgrade_revs(HEAD, revision)  # noqa: SLF001 - as alembic.command.upgrade does
@@ -37,9 +46,11 @@ def migrate(connection: Connection) -> None:
     with EnvironmentContext(Config(), script, fn=steps) as environment:
         environment.configure(connection=connection, transactional_ddl=True)
         environment.run_migrations()
+    return current
 
 
-def _current(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """Return the revision of a database, None where there is no table yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -25,7 +25,7 @@ def upgrade() -> None:
         "inbox",
         sa.Column("number", _NUMBER, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("alerts", sa.Text(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("number", name="pk_inbox"),
     )
