@@ -60,7 +60,7 @@ class Performer:
 
     async def perform(self, state: Incident, rule: Rule, move: Deed, at: Circumstances) -> None:
         """Do one move. Raises StoreError."""
-        hurry = self.hurry(state)
+        hurry, releases = self.hurry(state), self.recorder.releases
         match move:
             case Record():
                 await self._record(state, rule, move)
@@ -78,6 +78,7 @@ class Performer:
                 await self._ask(state, rule, move)
             case _:
                 assert_never(move)
+        self.recorder.overtake(state.id, releases)
 
     # --- what a restart may forget ---
 

@@ -24,6 +24,8 @@ class Recorder:
         self._journal = journal
         self._clock = clock
         self._refused: dict[str, Refusal] = {}
+        self._released: dict[Reason, int] = {}  # by which release each reason was last let go
+        self.releases = 0
 
     def event(self, kind: K, /, **detail: Any) -> Event:
         """Return an event of this instant, without what is empty."""
@@ -80,8 +82,16 @@ class Recorder:
         """Drop what is kept for an incident."""
         self._refused.pop(identifier, None)
 
+    def overtake(self, identifier: str, since: int) -> None:
+        """Drop a refusal whose reason was let go after the `since`th release, while the guards were answering."""
+        refusal = self._refused.get(identifier)
+        if refusal is not None and self._released.get(refusal.reason, 0) > since:
+            self.forget(identifier)
+
     def release(self, reasons: Collection[Reason]) -> tuple[str, ...]:
         """Let requests that were refused for these reasons be asked again now; returns whose."""
+        self.releases += 1
+        self._released |= dict.fromkeys(reasons, self.releases)
         freed = tuple(name for name, refusal in self._refused.items() if refusal.reason in reasons)
         for name in freed:
             del self._refused[name]

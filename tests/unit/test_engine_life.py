@@ -580,6 +580,28 @@ async def test_a_reason_that_stays_the_same_is_said_once():
 
 
 @virtually
+async def test_what_is_let_go_while_the_guards_still_answer_is_taken_at_once():
+    world = await World((rule(), rule("other", match='alertname="Other"', ladder=(OTHER,)))).start()
+    ledger = world.journal.ledger
+
+    async def late(request: Any) -> Any:
+        world.journal.ledger = ledger
+        answer = await ledger(request)
+        await asyncio.sleep(10)
+        return answer
+
+    world.switch.takes = 5
+    await world.fire(alert("Other"))
+    await world.passes(seconds=1)
+    world.journal.ledger = late
+    await world.fire()
+    await world.passes(seconds=9)
+    assert world.switch.values["mode"] == "normal"  # not even refused yet
+    await world.passes(seconds=7)
+    assert world.switch.values["mode"] == "mock"
+
+
+@virtually
 async def test_a_brake_that_comes_while_an_unknown_outcome_is_observed_stops_the_repetition():
     world = World()
     world.switch.takes = 31
