@@ -20,24 +20,31 @@ from stopgap.store.dialect import keep_first, upsert
 from stopgap.store.ledger import ledger
 from stopgap.store.receiving import receive
 from stopgap.store.rows import check_texts, encode, maybe_micros, micros
+from stopgap.store.statement import Statement
 
 AFTERMATH = frozenset({EventKind.NOTIFIED, EventKind.NOTIFY_FAILED})
 """Facts that may come when the incident is closed: the message about its end."""
 
 _incident, _held, _episode = schema.incident.c, schema.held.c, schema.episode.c
-_FIND = select(_incident.seq, _incident.closed_at).where(_incident.id == bindparam("of"))
-_ADVANCE = schema.incident.update().where(_incident.id == bindparam("of")).values(seq=bindparam("reached"))
-_ADVANCE_FROM = _ADVANCE.where(_incident.closed_at.is_(None), _incident.seq == bindparam("expected"))
-_ACTED = schema.incident.update().where(_incident.id == bindparam("of")).values(acted_at=bindparam("at"))
-_PERMIT = schema.permit.insert()
-_TAKE = keep_first(schema.held)
-_RELEASE = schema.held.delete().where(
-    _held.incident == bindparam("of"), _held.resource.in_(bindparam("some", expanding=True))
+_FIND = Statement(select(_incident.seq, _incident.closed_at).where(_incident.id == bindparam("of")))
+_OF = _incident.id == bindparam("of")
+_REACH = schema.incident.update().where(_OF).values(seq=bindparam("reached"))
+_ADVANCE = Statement(_REACH)
+_ADVANCE_FROM = Statement(_REACH.where(_incident.closed_at.is_(None), _incident.seq == bindparam("expected")))
+_ACTED = Statement(schema.incident.update().where(_OF).values(acted_at=bindparam("its_at")))
+_PERMIT = Statement(schema.permit.insert().inline(), columns=("incident", "rule", "target", "at", "shadow"))
+_TAKE = Statement(keep_first(schema.held), columns=("resource", "incident", "since"))
+_RELEASE = Statement(
+    schema.held.delete().where(
+        _held.incident == bindparam("of"), _held.resource.in_(bindparam("some", expanding=True))
+    ),
+    some="some",
 )
-_RELEASE_ALL = schema.held.delete().where(_held.incident == bindparam("of"))
-_BEFORE = upsert(schema.undo, "before", "receipt")
-_RECEIPT = upsert(schema.undo, "receipt")
-_CLOSE = (
+_RELEASE_ALL = Statement(schema.held.delete().where(_held.incident == bindparam("of")))
+_UNDO = ("incident", "act", "before", "receipt")
+_BEFORE = Statement(upsert(schema.undo, "before", "receipt"), columns=_UNDO)
+_RECEIPT = Statement(upsert(schema.undo, "receipt"), columns=_UNDO)
+_CLOSE = Statement(
     schema.incident.update()
     .where(_incident.id == bindparam("of"))
     .values(
@@ -57,9 +64,10 @@ _CLOSE = (
         }
     )
 )
-_FORGET = schema.episode.delete().where(_episode.incident == bindparam("of"))
-_FORGET_OVER = _FORGET.where(_episode.firing.is_(False))
-_SERVE = schema.episode.update().where(_episode.incident == bindparam("of")).values(served=True)
+_EPISODES = schema.episode.delete().where(_episode.incident == bindparam("of"))
+_FORGET = Statement(_EPISODES)
+_FORGET_OVER = Statement(_EPISODES.where(_episode.firing.is_(False)))
+_SERVE = Statement(schema.episode.update().where(_episode.incident == bindparam("of")).values(served=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +124,19 @@ def _advance(batch: Batch, prepared: Prepared) -> int | Conflict | Refusal:
     what = prepared.append
     if what.expect is not None and what.request is None:
         row = {"of": what.incident, "expected": what.expect, "reached": what.expect + len(what.events)}
-        if batch.connection.execute(_ADVANCE_FROM, row).rowcount:
+        if _ADVANCE_FROM.do(batch.connection, row):
             return what.expect
-    found = batch.connection.execute(_FIND, {"of": what.incident}).one_or_none()
-    if found is None:
+    found = _FIND.rows(batch.connection, {"of": what.incident})
+    if not found:
         return Conflict(0)
-    seq, closed_at = found
+    ((seq, closed_at),) = found
     if (closed_at is not None and not _is_aftermath(what)) or what.expect not in (None, seq):
         return Conflict(seq)
     if what.request is not None:
         refusal = _ask(batch, what.request, prepared.at)
         if refusal is not None:
             return refusal
-    batch.connection.execute(_ADVANCE, {"of": what.incident, "reached": seq + len(what.events)})
+    _ADVANCE.do(batch.connection, {"of": what.incident, "reached": seq + len(what.events)})
     return int(seq)
 
 
@@ -150,12 +158,10 @@ def _change_holdings(batch: Batch, prepared: Prepared) -> None:
     what = prepared.append
     if what.request is not None and what.request.take and not what.request.shadow:
         since = micros(prepared.at)
-        batch.connection.execute(
-            _TAKE,
-            [{"resource": r, "incident": what.incident, "since": since} for r in what.request.take],
-        )
+        taken = [{"resource": r, "incident": what.incident, "since": since} for r in what.request.take]
+        _TAKE.each(batch.connection, taken)
     if what.release:
-        batch.connection.execute(_RELEASE, {"of": what.incident, "some": what.release})
+        _RELEASE.do(batch.connection, {"of": what.incident, "some": what.release})
 
 
 def _keep_undo(batch: Batch, prepared: Prepared) -> None:
@@ -165,17 +171,17 @@ def _keep_undo(batch: Batch, prepared: Prepared) -> None:
         {"incident": of, "act": a, "before": "null", "receipt": r} for a, r in prepared.receipt.items()
     ]
     if before:
-        batch.connection.execute(_BEFORE, before)
+        _BEFORE.each(batch.connection, before)
     if receipt:
-        batch.connection.execute(_RECEIPT, receipt)
+        _RECEIPT.each(batch.connection, receipt)
 
 
 def _permit(batch: Batch, prepared: Prepared, request: Request) -> None:
     of, at = prepared.append.incident, micros(prepared.at)
     row = {"incident": of, "rule": request.rule, "target": request.target, "at": at}
-    batch.connection.execute(_PERMIT, {**row, "shadow": request.shadow})
+    _PERMIT.do(batch.connection, {**row, "shadow": request.shadow})
     if not request.shadow:
-        batch.connection.execute(_ACTED, {"of": of, "at": at})
+        _ACTED.do(batch.connection, {"of": of, "its_at": at})
 
 
 def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
@@ -191,10 +197,10 @@ def _close(batch: Batch, prepared: Prepared, closing: Closing) -> None:
         "its_drill": closing.drill,
         "its_closed_at": micros(prepared.append.events[-1].at if prepared.append.events else prepared.at),
     }
-    batch.connection.execute(_CLOSE, {**of, **row})
-    batch.connection.execute(_RELEASE_ALL, of)
-    batch.connection.execute(_FORGET_OVER if closing.serve else _FORGET, of)
+    _CLOSE.do(batch.connection, {**of, **row})
+    _RELEASE_ALL.do(batch.connection, of)
+    (_FORGET_OVER if closing.serve else _FORGET).do(batch.connection, of)
     if closing.serve:
-        batch.connection.execute(_SERVE, of)
+        _SERVE.do(batch.connection, of)
     if closing.refiring:
         receive(batch, closing.refiring)

@@ -12,8 +12,9 @@ from stopgap.incident import Event
 from stopgap.journal import CONTROL, Line
 from stopgap.store import schema
 from stopgap.store.rows import decode, encode, micros
+from stopgap.store.statement import Statement
 
-_INSERT = schema.journal.insert()
+_INSERT = Statement(schema.journal.insert(), columns=("incident", "seq", "at", "kind", "detail"))
 _LAST_CONTROL = select(func.max(schema.journal.c.seq)).where(schema.journal.c.incident == CONTROL)
 
 
@@ -27,10 +28,10 @@ class Batch:
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _control_seq: int | None = None
 
-    def record(self, incident: str, event: Event, seq: int) -> Event:
-        """Take up one event of a timeline; returns it as a replay will read it."""
+    def record(self, incident: str, event: Event, seq: int, *, plain: bool = False) -> Event:
+        """Take up one event of a timeline; returns it as a replay will read it: `plain` says that it is so already."""
         detail = encode(event.detail)
-        event = Event(event.kind, event.at, decode(detail), seq)
+        event = Event(event.kind, event.at, event.detail if plain else decode(detail), seq)
         row = {
             "incident": incident,
             "seq": seq,
@@ -53,5 +54,5 @@ class Batch:
     def flush(self) -> None:
         """Write the collected journal rows."""
         if self._rows:
-            self.connection.execute(_INSERT, self._rows)
+            _INSERT.each(self.connection, self._rows)
             self._rows = []

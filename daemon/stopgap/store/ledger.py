@@ -29,12 +29,16 @@ from stopgap.ledger import Failure, Ledger
 from stopgap.rule import Mode
 from stopgap.store import reading, schema
 from stopgap.store.rows import instant, micros
+from stopgap.store.statement import Statement
 
 FAILURES = 50  # at least; few enough to be said
 
 _incident, _held, _permit = schema.incident.c, schema.held.c, schema.permit.c
-_HOLDERS = select(_held.resource, _held.incident).where(
-    _held.resource.in_(bindparam("some", expanding=True)), _held.incident != bindparam("own")
+_HOLDERS = Statement(
+    select(_held.resource, _held.incident).where(
+        _held.resource.in_(bindparam("some", expanding=True)), _held.incident != bindparam("own")
+    ),
+    some="some",
 )
 _AFFECTED = (
     select(func.count(_incident.target.distinct()))
@@ -82,7 +86,7 @@ def _incidents(part: str, *where: ColumnElement[bool]) -> Select[Any]:
 
 _OF_THE_RULE = _permit.rule == bindparam("under")
 _LIVE, _SHADOW = _permit.shadow == false(), _permit.shadow == true()
-_PAST = union_all(
+_ALL = union_all(
     _permits("permits", _LIVE, _OF_THE_RULE, _within("permits")),
     _permits("permits_global", _LIVE, _within("permits_global")),
     _incidents("acted", _incident.reverted_at.is_(None)),
@@ -93,7 +97,7 @@ _PAST = union_all(
         _incident.outcome != Outcome.RECOVERED.value,
     ),
 )
-_PAST_OF_SHADOWS = union_all(
+_ALL_OF_SHADOWS = union_all(
     _permits("permits", _SHADOW, _OF_THE_RULE, _within("permits")),
     _permits("permits_global", _SHADOW, _within("permits_global")),
     _permits(
@@ -104,6 +108,7 @@ _PAST_OF_SHADOWS = union_all(
         _permit.incident != bindparam("own"),
     ),
 )
+_PAST, _PAST_OF_SHADOWS = Statement(_ALL), Statement(_ALL_OF_SHADOWS)
 
 
 def ledger(connection: Connection, request: Request, now: datetime) -> Ledger:
@@ -129,7 +134,7 @@ def ledger(connection: Connection, request: Request, now: datetime) -> Ledger:
 def _holders(connection: Connection, request: Request) -> dict[str, str]:
     """Return those of the resources that other incidents hold, and which."""
     asked = sorted({*request.take, TARGET_LOCK + request.target})
-    return dict(connection.execute(_HOLDERS, {"some": asked, "own": request.incident}).all())
+    return dict(_HOLDERS.rows(connection, {"some": asked, "own": request.incident}))
 
 
 def _past(connection: Connection, request: Request, now: datetime) -> defaultdict[str, list[Failure]]:
@@ -148,7 +153,8 @@ def _past(connection: Connection, request: Request, now: datetime) -> defaultdic
         * (request.first and not request.acknowledged),
     }
     found: defaultdict[str, list[Failure]] = defaultdict(list)
-    for part, incident, at in connection.execute(_PAST_OF_SHADOWS if request.shadow else _PAST, parameters):
+    asked = _PAST_OF_SHADOWS if request.shadow else _PAST
+    for part, incident, at in asked.rows(connection, parameters):
         found[part].append(Failure(incident, instant(at)))
     return found
 

@@ -12,14 +12,17 @@ from stopgap.journal import CONTROL, Stored, Undo
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.store import schema
 from stopgap.store.rows import decode, instant, maybe_instant, micros
+from stopgap.store.statement import Statement
 
 OPENINGS = 100_000  # rows; far more targets than any storm's threshold
 
 _incident, _journal, _undo = schema.incident.c, schema.journal.c, schema.undo.c
 _episode, _brake, _version = schema.episode.c, schema.brake.c, schema.rule_version.c
 
-_BRAKES = select(_brake.scope, _brake.name, _brake.by, _brake.why, _brake.since, _brake.until).order_by(
-    _brake.scope, _brake.name
+_BRAKES = Statement(
+    select(_brake.scope, _brake.name, _brake.by, _brake.why, _brake.since, _brake.until).order_by(
+        _brake.scope, _brake.name
+    )
 )
 _OPENINGS = (
     select(_incident.target, _incident.opened_at)
@@ -73,7 +76,7 @@ def brakes(connection: Connection) -> tuple[Brake, ...]:
     """Return the brakes that are on."""
     return tuple(
         Brake(BrakeScope(scope), name, by, why, instant(since), maybe_instant(until))
-        for scope, name, by, why, since, until in connection.execute(_BRAKES)
+        for scope, name, by, why, since, until in _BRAKES.rows(connection, {})
     )
 
 

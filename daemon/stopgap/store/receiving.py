@@ -28,12 +28,13 @@ from stopgap.store import schema
 from stopgap.store.batch import Batch
 from stopgap.store.dialect import chunks, upsert
 from stopgap.store.rows import decode, instant, micros
+from stopgap.store.statement import Statement
 
 Place = tuple[str, str]  # rule, target
 Key = tuple[str, str]  # fingerprint, rule
 
 _incident, _episode = schema.incident.c, schema.episode.c
-_EPISODES = (
+_EPISODES = Statement(
     select(
         _episode.fingerprint,
         _episode.rule,
@@ -43,12 +44,16 @@ _EPISODES = (
         _incident.seq,
     )
     .join_from(schema.episode, schema.incident)
-    .where(_episode.fingerprint.in_(bindparam("some", expanding=True)))
+    .where(_episode.fingerprint.in_(bindparam("some", expanding=True))),
+    some="some",
 )
-_LIVE = select(_incident.rule, _incident.target, _incident.id, _incident.seq).where(
-    _incident.closed_at.is_(None), _incident.target.in_(bindparam("some", expanding=True))
+_LIVE = Statement(
+    select(_incident.rule, _incident.target, _incident.id, _incident.seq).where(
+        _incident.closed_at.is_(None), _incident.target.in_(bindparam("some", expanding=True))
+    ),
+    some="some",
 )
-_PREDECESSORS = (
+_PREDECESSORS = Statement(
     select(
         _incident.rule,
         _incident.target,
@@ -63,14 +68,41 @@ _PREDECESSORS = (
     .where(
         _incident.reverted_at >= bindparam("since"), _incident.target.in_(bindparam("some", expanding=True))
     )
-    .order_by(_incident.reverted_at, _incident.number)
+    .order_by(_incident.reverted_at, _incident.number),
+    some="some",
 )
-_TAKEN = select(_incident.id).where(_incident.id.in_(bindparam("some", expanding=True)))
-_OPEN = schema.incident.insert()
-_ADVANCE = schema.incident.update().where(_incident.id == bindparam("of")).values(seq=bindparam("reached"))
-_KEEP = upsert(schema.episode, "incident", "firing", "served")
-_FORGET = schema.episode.delete().where(
-    _episode.fingerprint == bindparam("whose"), _episode.rule == bindparam("under")
+_TAKEN = Statement(
+    select(_incident.id).where(_incident.id.in_(bindparam("some", expanding=True))), some="some"
+)
+_OPEN = Statement(
+    schema.incident.insert().inline(),
+    columns=(
+        "id",
+        "rule",
+        "version",
+        "target",
+        "severity",
+        "mode",
+        "seq",
+        "opened_at",
+        "outcome",
+        "rung",
+        "follows",
+        "flaps",
+        "drill",
+    ),
+)
+_ADVANCE = Statement(
+    schema.incident.update().where(_incident.id == bindparam("of")).values(seq=bindparam("reached"))
+)
+_KEEP = Statement(
+    upsert(schema.episode, "incident", "firing", "served"),
+    columns=("fingerprint", "rule", "incident", "firing", "served"),
+)
+_FORGET = Statement(
+    schema.episode.delete().where(
+        _episode.fingerprint == bindparam("whose"), _episode.rule == bindparam("under")
+    )
 )
 
 
@@ -101,7 +133,7 @@ class _Pass:
         """Read all that the decisions can need."""
         for chunk in chunks({s.fingerprint for s in sightings}):
             for fingerprint, rule, incident, firing, served, seq in self._read(_EPISODES, chunk):
-                self.episodes[fingerprint, rule] = _Episode(incident, firing, served)
+                self.episodes[fingerprint, rule] = _Episode(incident, bool(firing), bool(served))
                 self.seqs[incident] = seq
         homeless = [s for s in sightings if s.firing and self._has_no_live_episode(s)]
         if not homeless:
@@ -151,8 +183,8 @@ class _Pass:
             self.fresh |= {place: name for name, place in candidates.items()}
             left = [place for place in left if place not in self.fresh]
 
-    def _read(self, statement: Any, some: Sequence[str], **more: Any) -> Iterable[Any]:
-        return self.batch.connection.execute(statement, {"some": some, **more})
+    def _read(self, statement: Statement, some: Sequence[str], **more: Any) -> Iterable[Any]:
+        return statement.rows(self.batch.connection, {"some": some, **more})
 
     # --- deciding ---
 
@@ -179,9 +211,9 @@ class _Pass:
             return
         self.touched.add(key)
 
-    def _append(self, incident: str, event: Event) -> None:
+    def _append(self, incident: str, event: Event, *, plain: bool = True) -> None:
         self.seqs[incident] += 1
-        self.batch.record(incident, event, self.seqs[incident])
+        self.batch.record(incident, event, self.seqs[incident], plain=plain)
         self.advanced.add(incident)
 
     def _join_or_open(self, sighting: Sighting) -> str:
@@ -193,9 +225,9 @@ class _Pass:
         incident = self.live[place] = self.fresh[place]
         follows = followed(sighting, self.predecessors.get(place))
         self.seqs[incident] = 1
-        self.batch.record(incident, opened(sighting, follows), 1)
+        self.batch.record(incident, opened(sighting, follows), 1, plain=True)
         for event in sighting.then:
-            self._append(incident, event)
+            self._append(incident, event, plain=False)
         self.opened[incident] = _row(incident, sighting, follows)
         return incident
 
@@ -212,7 +244,7 @@ class _Pass:
         moved = [{"of": name, "reached": self.seqs[name]} for name in self.advanced - self.opened.keys()]
         for statement, parameters in ((_OPEN, rows), (_KEEP, kept), (_FORGET, gone), (_ADVANCE, moved)):
             if parameters:
-                self.batch.connection.execute(statement, parameters)
+                statement.each(self.batch.connection, parameters)
 
     def _episode_row(self, key: Key) -> dict[str, Any]:
         episode = self.episodes[key]
