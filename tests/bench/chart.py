@@ -5,15 +5,15 @@ No script, no font of its own, nothing from elsewhere; it follows the reader's l
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from tests.bench.report import Row, Section, Sense, number
 
-WIDTH, LABEL, PLOT = 880, 290, 330  # units of the picture; values stand right of the plot
+WIDTH, LABEL, PLOT = 920, 300, 330  # units of the picture; values stand right of the plot
 TOP, TITLE, LINE, GAP = 78, 26, 21, 16
 BAR, THIN = 8, 4
-FAR = 50.0  # times the smallest value: from here on a panel is logarithmic
+FAR = 50.0  # times the smallest value: from here on a panel of times is logarithmic
 
 PANELS = (
     ("latency", "ms"),
@@ -24,6 +24,7 @@ PANELS = (
     ("large", "ms"),
     ("growth", "MB"),
     ("growth", "s"),
+    ("growth", "ms"),
     ("postgres", "/s"),
     ("postgres", "ms"),
 )
@@ -43,15 +44,11 @@ text { font: 12px system-ui, sans-serif; fill: var(--text); }
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values become lengths."""
+    """How values become lengths; where it is logarithmic, each step to the right multiplies."""
 
     least: float
     most: float
-
-    @property
-    def logarithmic(self) -> bool:
-        """Tell whether each step to the right multiplies."""
-        return self.most > FAR * self.least
+    logarithmic: bool = False
 
     def length(self, value: float) -> float:
         """Return how long a bar is."""
@@ -68,11 +65,24 @@ def chart(sections: Sequence[Section], heading: Sequence[str]) -> str:
     drawn: list[str] = []
     y = TOP
     for name, unit in PANELS:
-        rows = [row for row in by_name[name].rows if row.unit == unit] if name in by_name else []
+        rows = _labelled(by_name[name].rows, unit) if name in by_name else []
         if rows:
             drawn += _panel(by_name[name].title, rows, y)
             y += TITLE + LINE * len(rows) + GAP
     return "\n".join([*_begin(y, heading), *drawn, "</svg>", ""])
+
+
+def _labelled(rows: Sequence[Row], unit: str) -> list[Row]:
+    """Return the rows of one unit; one that belongs below a row of another unit gets its name too."""
+    found: list[Row] = []
+    above = Row("", 0.0, "")
+    for row in rows:
+        above = above if row.name.startswith(" ") else row
+        if row.unit == unit:
+            lost = row is not above and above.unit != unit
+            name = f"{above.name.partition(':')[0]}: {row.name.strip()}" if lost else row.name
+            found.append(replace(row, name=name))
+    return found
 
 
 def _begin(height: int, heading: Sequence[str]) -> Iterator[str]:
@@ -92,7 +102,8 @@ def _begin(height: int, heading: Sequence[str]) -> Iterator[str]:
 
 def _panel(title: str, rows: Sequence[Row], y: int) -> Iterator[str]:
     values = [value for row in rows for value in (row.value, row.against, _goal(row)) if value]
-    scale = Scale(min(values), max(values))
+    far = rows[0].unit in ("ms", "s") and max(values) > FAR * min(values)
+    scale = Scale(min(values), max(values), far)
     note = ", logarithmic" if scale.logarithmic else ""
     yield (
         f'<text class="panel" x="16" y="{y + 12}">{escape(title)}'

@@ -11,6 +11,7 @@ from tests.bench.scale import Scale
 from tests.bench.servers import Daemon, Server, free_port
 
 FEW = 10  # rules
+CONTROL = "bench-control-token"  # daemons that may share a database need one
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -44,7 +45,7 @@ class Ground:
         if database is not None:
             if name not in self._databases:
                 self._databases[name] = database()
-            more["STOPGAP_DATABASE_URL"] = self._databases[name]
+            more = {"STOPGAP_DATABASE_URL": self._databases[name], "STOPGAP_CONTROL_TOKEN": CONTROL}
         log = self.directory / f"{name}.log"
         with ending(Daemon([*command, "--listen", f"127.0.0.1:{port}"], port, log, more)) as daemon:
             yield daemon

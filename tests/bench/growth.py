@@ -1,10 +1,12 @@
 """Growth: what open incidents weigh, and how long a daemon that was killed with them takes until it is ready again."""
 
 from tests.bench.ground import Database, Ground
-from tests.bench.report import Goal, Row, Sense, spelled
-from tests.bench.rules import TOLD
+from tests.bench.latency import PAUSE
+from tests.bench.report import Goal, Row, Sense, percentile, spelled
+from tests.bench.rules import ACTING, TOLD
 from tests.bench.servers import NotMeasured, load
 
+ALERTS = 50  # one by one
 EACH = 1000  # alerts in one body
 WORKS_ON = 150.0  # seconds
 IDLE = Goal(Sense.BELOW, 80, " MB")
@@ -20,18 +22,16 @@ def rows(ground: Ground) -> list[Row]:
             Row("memory, idle", daemon.rss_mb, "MB", goal=IDLE),
             Row("ready with an empty store", daemon.ready_after, "s"),
         ]
-    reached = 0
     for size in ground.scale.open:
-        found += step(ground, "growth", reached, size)
-        reached = size
+        found += step(ground, "growth", size)
     return found
 
 
-def step(ground: Ground, name: str, first: int, size: int, database: Database | None = None) -> list[Row]:
-    """Fill up from `first` to `size` incidents, kill, and start again."""
+def step(ground: Ground, name: str, size: int, database: Database | None = None) -> list[Row]:
+    """Fill up to `size` open incidents, kill, start again, and send some alerts that are acted upon."""
     written = f"{spelled(size)} open"
     with ground.daemon(name, database=database) as daemon:
-        load("fill", daemon.port, name=TOLD, first=first, distinct=size - first, each=EACH)
+        load("fill", daemon.port, name=TOLD, first=10 * size, distinct=size - daemon.live, each=EACH)
         daemon.settle(WORKS_ON)
         full = daemon.rss_mb
         daemon.kill()
@@ -41,8 +41,11 @@ def step(ground: Ground, name: str, first: int, size: int, database: Database | 
         ready = daemon.ready_after
         daemon.settle(WORKS_ON)
         again = daemon.rss_mb
+        task = {"name": ACTING, "first": 10 * size, "distinct": min(ALERTS, ground.scale.alerts)}
+        acted = load("one_by_one", daemon.port, sink=ground.sink, pause=PAUSE, **task)["to_effect"]
     return [
         Row(f"{written}: memory", full, "MB", goal=WEIGHT.get(size)),
         Row("  ready after kill -9 and a start", ready, "s", goal=RECOVERY.get(size)),
         Row("  memory then", again, "MB", goal=WEIGHT.get(size)),
+        Row("  alert to action then: p50", percentile(acted, 0.5) * 1000, "ms", detail={"seconds": acted}),
     ]

@@ -29,9 +29,10 @@ def idle(bare: Server, daemon: Daemon, ground: Ground) -> list[Row]:
     task = {"name": ACTING, "pause": PAUSE}
     warm, alerts = ground.scale.warm, ground.scale.alerts
     load("one_by_one", daemon.port, first=0, distinct=warm, sink=ground.sink, **task)
-    before = daemon.metrics()
+    before, used = daemon.metrics(), daemon.cpu_seconds
     own = load("one_by_one", daemon.port, first=100_000, distinct=alerts, sink=ground.sink, **task)
     after = daemon.metrics()
+    cost = Row("  processor time of one", (daemon.cpu_seconds - used) / alerts * 1e6, "us")
     other = load("one_by_one", bare.port, first=0, distinct=alerts, **task)
     grown = {key: after[key] - before.get(key, 0.0) for key in after if key.startswith(_METRIC)}
     inside = grown[f"{_METRIC}_sum"] / grown[f"{_METRIC}_count"] * 1000
@@ -40,6 +41,7 @@ def idle(bare: Server, daemon: Daemon, ground: Ground) -> list[Row]:
         *three("idle", own["to_effect"], other["to_answer"], IDLE, detail),
         Row("  to the answer: p50", percentile(own["to_answer"], 0.5) * 1000, "ms"),
         Row("  own metric, to the step: mean", inside, "ms"),
+        cost,
     ]
 
 

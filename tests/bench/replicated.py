@@ -56,7 +56,7 @@ def rows(ground: Ground) -> list[Row]:
             with ground.bare() as bare:
                 found += idle(bare, own, ground)
                 found += sustained(bare, own, ground, min(ground.scale.rates), 5_000_000)
-        found += step(ground, "postgres-growth", 0, min(GROWN, max(ground.scale.open)), database)
+        found += step(ground, "postgres-growth", min(GROWN, max(ground.scale.open)), database)
         database.prove()
     return found
 

@@ -42,9 +42,14 @@ def test_other_units_and_unknown_sections_are_not_drawn():
     assert "elsewhere" not in chart([Section("else", "elsewhere", (Row("p50", 1.0, "ms"),))], ["t"])
 
 
+def test_a_row_below_one_that_is_not_drawn_bears_its_name_too():
+    text = drawn(Row("1 000 open: memory", 100.0, "MB"), Row("  alert to action", 3.0, "ms"))
+    assert ">1 000 open: alert to action<" in text
+
+
 def test_values_far_apart_are_drawn_on_a_logarithmic_scale_and_none_is_invisible():
-    near, far = Scale(1.0, 10.0), Scale(0.5, 5000.0)
-    assert not near.logarithmic
+    assert "logarithmic" in drawn(Row("p50", 0.5, "ms"), Row("p99", 5000.0, "ms"))
+    assert "logarithmic" not in drawn(Row("p50", 1.0, "ms"), Row("p99", 10.0, "ms"))
+    near, far = Scale(1.0, 10.0), Scale(0.5, 5000.0, logarithmic=True)
     assert near.length(5.0) * 2 == near.length(10.0)
-    assert far.logarithmic
     assert 10 < far.length(0.5) < far.length(50.0) < far.length(5000.0)
