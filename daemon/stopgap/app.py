@@ -107,6 +107,7 @@ class App:
         self.metrics = self._metrics(self._loaded)
         self.front.on_shed = self.metrics.shed
         self.store = await self._open_store()
+        self.front.on_shed = self.metrics.shed
         self._stack.push_async_callback(self.store.close)
         self._leads = True
         await self._lead(self._loaded)

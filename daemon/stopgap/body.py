@@ -18,8 +18,16 @@ class BodyRefused(Exception):  # noqa: N818 - named for what happened; it is alw
         super().__init__(text)
 
 
-SERVER: Mapping[str, Any] = {"auto_decompress": False, "handler_cancellation": False, "access_log": None}
-"""How every server is started (`web.AppRunner(app, **SERVER)`): nothing inflates unasked, no work ends when a client leaves."""
+SERVER: Mapping[str, Any] = {
+    "auto_decompress": False,
+    "handler_cancellation": False,
+    "access_log": None,
+    "keepalive_timeout": 60.0,
+}
+"""How every server is started (`web.AppRunner(app, **SERVER)`): nothing inflates unasked, no work ends when a client leaves.
+
+`keepalive_timeout` bounds, in seconds from the connection or the last answer, how long the next header may take to arrive.
+"""
 
 TOO_LARGE = "the body is larger than the limit"
 

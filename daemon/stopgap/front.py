@@ -1,15 +1,19 @@
 """Front: the listening sockets, and the application that answers on them; another one takes its place without closing the door."""
 
+import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
 from stopgap.body import SERVER
+from stopgap.crowd import Crowd, room
 
 BACKLOG = 1024  # connections that wait to be taken
+AT_ONCE = 32  # connections that are taken in one turn of the loop
 SHUTDOWN = 5.0  # seconds that open connections are given at the end
+STALLED = 30.0  # seconds that a client may leave its answer unread
 
 
 class Front:
@@ -19,25 +23,38 @@ class Front:
         self._address = host, port
         self._sockets: list[socket.socket] = []
         self._runner: web.AppRunner | None = None
+        self._doors: list[asyncio.Server] = []
+        self.on_shed: Callable[[], object] = lambda: None
+        """Hears of each connection that went because there were too many."""
 
     async def show(self, app: web.Application) -> None:
         """Let this application answer from now on. Raises OSError when the address cannot be listened on."""
         runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
         await runner.setup()
+        doors, self._doors = self._doors, []
         before, self._runner = self._runner, runner
         if not self._sockets:
             self._sockets = _listening(*self._address)
+        if runner.server is None:
+            raise AssertionError("it is set up")
+        crowd, loop = Crowd(runner.server, room(), self.on_shed), asyncio.get_running_loop()
         for each in self._sockets:
-            await web.SockSite(runner, each.dup(), backlog=BACKLOG).start()
-        if before is not None:
-            await before.cleanup()
+            self._doors.append(await loop.create_server(crowd.enter, sock=each.dup(), backlog=AT_ONCE))
+            each.listen(BACKLOG)  # asyncio's `backlog` is both, and it takes all before it looks at one
+        await _end(doors, before)
 
     async def close(self) -> None:
         """Take no more requests, and end those that are open."""
         for each in self._sockets:
             each.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await _end(self._doors, self._runner)
+
+
+async def _end(doors: list[asyncio.Server], runner: web.AppRunner | None) -> None:
+    for door in doors:
+        door.close()
+    if runner is not None:
+        await runner.cleanup()
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:
@@ -50,6 +67,8 @@ def _listening(host: str, port: int) -> list[socket.socket]:
             one = socket.socket(family, socket.SOCK_STREAM)
             opened.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # tcp(7): also ends who keeps its window shut; connections inherit it
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind(address)

@@ -147,6 +147,7 @@ class Metrics:
             "fingerprint_mismatches_total", "Alerts whose fingerprint is not ours."
         )
         self._logins = self._counter("logins_refused_total", "Control requests with a wrong or no token.")
+        self._shed = self._counter("connections_shed_total", "Connections closed because there were too many.")
 
     def _timeline(self) -> None:
         self._opened = self._counter("incidents_opened_total", "Incidents opened.", "rule")
@@ -256,6 +257,10 @@ class Metrics:
         self._probes.labels(kind, verdict.value).inc()
 
     def committed(self, operations: int, seconds: float) -> None:
+    def shed(self) -> None:
+        """Count one connection that was closed because there were too many."""
+        self._shed.inc()
+
         """Note one batch of the journal; may be called from its thread."""
         self._batch.observe(operations)
         self._commit.observe(seconds)

@@ -12,6 +12,7 @@ import structlog
 
 from stopgap import app as wiring, log as logs
 from stopgap.errors import ConfigError, Problem, StopgapError, StoreError
+from stopgap.mishap import Mishaps
 from stopgap.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,7 @@ async def serve(settings: Settings) -> bool:
     app = wiring.App(settings)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
+    loop.set_exception_handler(Mishaps().hear)
 
     async def reload() -> None:
         try:

@@ -2,11 +2,15 @@
 
 Run as `python -m tests.faults.launcher FOLDER` with the daemon's settings in the environment. In FOLDER, `wall` holds the seconds
 by which the wall clock is ahead, `fsync` the seconds that a commit takes longer; both are read whenever they count.
+`patience`, read at the start, is how many seconds a client has for its header, its body, or to read its answer, and how many are
+between two looks at dependencies.
 """
 
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 
@@ -24,15 +28,29 @@ def seconds(file: Path) -> float:
         return 0.0
 
 
+def be_impatient(limit: float) -> None:
+    """Wait no longer than so many seconds where the daemon waits for half a minute."""
+    span = timedelta(seconds=limit)
+    stopgap.body.SERVER["keepalive_timeout"] = limit  # type: ignore[index]
+    stopgap.body.SERVER["lingering_time"] = limit  # type: ignore[index]
+    stopgap.front.STALLED = limit
+    stopgap.api.said.WITHIN = span
+    body, bodies, _ = stopgap.webhook.Limits.__init__.__defaults__ or ()
+    stopgap.webhook.Limits.__init__.__defaults__ = (body, bodies, span)
+    stopgap.dependency.Watch.__init__.__defaults__ = (span,)
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
 
     class Shaken(stopgap.app.App):
         """A daemon whose wall clock follows a file."""
 
-        def __init__(self, settings: Settings) -> None:
-            super().__init__(settings, SteadyClock(lambda: time.time() + seconds(folder / "wall")))
+        def __init__(self, settings: Settings, **given: Any) -> None:
+            super().__init__(settings, SteadyClock(lambda: time.time() + seconds(folder / "wall")), **given)
 
+    if (folder / "patience").exists():
+        be_impatient(seconds(folder / "patience"))
     stopgap.app.App = Shaken  # type: ignore[misc]
     sqlalchemy.event.listen(sqlalchemy.Engine, "commit", lambda _: time.sleep(seconds(folder / "fsync")))
     return stopgap.service.run(Settings())
