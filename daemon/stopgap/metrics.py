@@ -252,15 +252,15 @@ class Metrics:
         """Count one control request with a wrong or no token."""
         self._logins.inc()
 
+    def shed(self) -> None:
+        """Count one connection that was closed because there were too many."""
+        self._shed.inc()
+
     def asked(self, kind: str, verdict: Verdict) -> None:
         """Count one answer of a probe; the asker's `on_asked`."""
         self._probes.labels(kind, verdict.value).inc()
 
     def committed(self, operations: int, seconds: float) -> None:
-    def shed(self) -> None:
-        """Count one connection that was closed because there were too many."""
-        self._shed.inc()
-
         """Note one batch of the journal; may be called from its thread."""
         self._batch.observe(operations)
         self._commit.observe(seconds)
