@@ -1,7 +1,7 @@
 """Letters: what daemons that stand by have taken. The one that leads works them off as if it had been told itself."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -107,9 +107,10 @@ class Postman:
         """Work off the oldest letters; False when there was none."""
         letters = await self._store.letters(MOST)
         self._tally.waiting(len(letters))
-        read = [letter.number for letter in letters if await self._read(letter)]
-        if read:
-            await self._store.answered(read)
+        for each in apart(letters):
+            read = [letter.number for letter in each if await self._read(letter)]
+            if read:
+                await self._store.answered(read)
         return bool(letters)
 
     async def _read(self, letter: Letter) -> bool:
@@ -124,3 +125,21 @@ class Postman:
             return False
         self._tally.took(0, 0, taken)
         return True
+
+
+def apart(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
+    """Yield neighbours that speak of different alerts: read twice, because of a crash, they change nothing.
+
+    Letters that say of one alert that it fires, and then that it is over, would open a second incident.
+    """
+    together: list[Letter] = []
+    named: set[str] = set()
+    for letter in letters:
+        alerts = {str(alert.get("fingerprint")) for alert in letter.alerts}
+        if together and not named.isdisjoint(alerts):
+            yield together
+            together, named = [], set()
+        together.append(letter)
+        named |= alerts
+    if together:
+        yield together
