@@ -116,6 +116,12 @@ async def test_a_leftover_of_a_killed_process_is_no_obstacle(env):
     assert list(env.parent.iterdir()) == [env]
 
 
+async def test_a_leftover_of_a_killed_process_goes_though_nothing_has_to_be_changed(env):
+    (env.parent / ".app.env.stopgap").write_text("half")
+    await set_to(env, A="1")
+    assert list(env.parent.iterdir()) == [env]
+
+
 async def test_two_writers_take_turns(env):
     def add(now):
         return {"A": Entry(str(int(now["A"].value or 0) + 1))}

@@ -61,6 +61,7 @@ class FileFlags(Flags):
         with _told(self._path):
             real = self._path.resolve(strict=True)
             with _locked(real.parent):
+                _fresh(real).unlink(missing_ok=True)  # under the lock, a leftover is a dead process's
                 text, before = self._load()
                 after, found = self._edited(text, plan(self.find(text, keys)), keys)
                 if after != text:
@@ -139,10 +140,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _replace(path: Path, body: bytes, before: os.stat_result) -> None:
     """Put a new file in the place of one, with its mode, owner and attributes, durably; all or nothing."""
     check_links(path, before)
-    fresh = path.with_name(
-        f".{path.name}.stopgap"
-    )  # one name: under the lock, a leftover is a dead process's
-    fresh.unlink(missing_ok=True)
+    fresh = _fresh(path)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -160,6 +158,11 @@ def _replace(path: Path, body: bytes, before: os.stat_result) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _fresh(path: Path) -> Path:
+    """Return where a file is written before it takes the other one's place: one name, so that none can pile up."""
+    return path.with_name(f".{path.name}.stopgap")
 
 
 def _unchanged(path: Path, before: os.stat_result) -> None:
