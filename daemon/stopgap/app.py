@@ -87,7 +87,7 @@ class Reloaded:
 class App:
     """One daemon. `start` may raise ConfigError or StoreError; `stop` undoes as much as was started."""
 
-    def __init__(self, settings: Settings, clock: SteadyClock | None = None) -> None:
+    def __init__(self, settings: Settings, clock: SteadyClock | None = None, *, anew: bool = False) -> None:
         self.settings = settings
         self.clock = clock or SteadyClock()
         self.context = live_context(settings)
@@ -96,6 +96,7 @@ class App:
         self._reloading = asyncio.Lock()
         self.rehearser = Rehearser(self._rehearse, tell_rehearsal)
         self.front = Front(*settings.address)
+        self._anew = anew  # this process ran before, on the same store
         self._leads = False
         self._drain = DRAIN
 
@@ -106,8 +107,8 @@ class App:
         self._stack.callback(self.context.contacts.close)
         self.metrics = self._metrics(self._loaded)
         self.front.on_shed = self.metrics.shed
-        self.store = await self._open_store()
         self.front.on_shed = self.metrics.shed
+        self.store = await self._open_store()
         self._stack.push_async_callback(self.store.close)
         self._leads = True
         await self._lead(self._loaded)
@@ -155,7 +156,7 @@ class App:
         if settings.database_url is None:
             return await open_store(settings.data, self.clock)
         url, ttl = settings.database_url.get_secret_value(), settings.leader_ttl.total_seconds()
-        standby = await join(url, ttl, settings.peer_url or "", self.clock)
+        standby = await join(url, ttl, settings.peer_url or "", self.clock, anew=self._anew)
         self._stack.push_async_callback(standby.close)
         letterbox = Letterbox(standby)
         webhook = self._webhook(letterbox)
@@ -167,7 +168,8 @@ class App:
         self._stack.push_async_callback(self.front.close)
         await self.front.show(forward.application(settings.max_body))
         log.info("standing_by", listen=settings.listen)
-        store = await standby.elected()
+        async with heartbeat(self._beat_standing_by, self.clock):
+            store = await standby.elected()
         log.info("leads")
         return store
 
@@ -262,7 +264,12 @@ class App:
         self.timekeeper.look()
         self.engine.skew = timedelta(seconds=self.timekeeper.offset)
         self.metrics.lagged(late, now, self.timekeeper.offset)
-        self.metrics.leads(certain=self.store.leads)
+        self.metrics.leads(self.store.epoch, certain=self.store.leads)
+
+    def _beat_standing_by(self, late: float, now: datetime) -> None:
+        if self.clock.look():
+            self.clock.follow()  # nothing is under way
+        self.metrics.lagged(late, now, self.clock.offset)
 
     def _observe(self) -> None:
         self.metrics.watch(

@@ -187,6 +187,10 @@ class Metrics:
         )
         self._queue = self._gauge("journal_queue_length", "Operations waiting for the writer.")
         self._leader = self._gauge("leader", "1 while this daemon leads, 0 while it stands by.")
+        self._epoch = self._gauge(
+            "leader_epoch",
+            "Of the lead that this daemon has on a shared database; 0 while it stands by, or shares none.",
+        )
         self._letters = self._gauge(
             "inbox_letters",
             "Notifications that daemons which stand by have taken, found at the last look; at most 100.",
@@ -231,9 +235,10 @@ class Metrics:
         for rule, count in taken.matched.items():
             self._matched.labels(rule).inc(count)
 
-    def leads(self, *, certain: bool) -> None:
-        """Note whether this daemon leads."""
+    def leads(self, epoch: int, *, certain: bool) -> None:
+        """Note whether this daemon leads, and in which epoch of a shared database."""
         self._leader.set(certain)
+        self._epoch.set(epoch if certain else 0)
 
     def waiting(self, letters: int) -> None:
         """Note how many letters of other daemons were found."""

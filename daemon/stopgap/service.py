@@ -14,18 +14,19 @@ from stopgap import app as wiring, log as logs
 from stopgap.errors import ConfigError, Problem, StopgapError, StoreError
 from stopgap.mishap import Mishaps
 from stopgap.settings import Settings
+from stopgap.store import Unreachable
 
 log = structlog.get_logger(__name__)
 
 STORE_AGAIN = 1.0  # seconds
 
 
-async def serve(settings: Settings) -> bool:
-    """Run until SIGTERM or SIGINT; SIGHUP reloads. True when another daemon leads now, or may: begin anew, as after a crash."""
-    app = wiring.App(settings)
+async def serve(settings: Settings, *, anew: bool = False) -> bool:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads. True when another daemon leads now, or may: begin `anew`, as after a crash."""
+    app = wiring.App(settings, anew=anew)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    reloads: set[asyncio.Task[None]] = set()
     loop.set_exception_handler(Mishaps().hear)
+    reloads: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
         try:
@@ -76,12 +77,12 @@ def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None
     deposed = False
     while True:
         try:
-            deposed = asyncio.run(serve(settings))
+            deposed = asyncio.run(serve(settings, anew=deposed))
         except ConfigError as error:
             (refuse or _log)(error.problems)
             return 2
         except (StopgapError, OSError) as error:
-            if not deposed or not isinstance(error, StoreError):
+            if not isinstance(error, StoreError if deposed else Unreachable):
                 log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
                 return 2
             log.warning("store_unavailable", why=str(error))

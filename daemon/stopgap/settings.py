@@ -58,13 +58,34 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class Settings(BaseSettings):
-    """One daemon's settings. Raises pydantic's ValidationError, or ValueError for a file of a secret."""
+class StoreSettings(BaseSettings):
+    """Where the store lives: all that a command needs to know that asks no daemon. Raises as Settings does."""
 
     model_config = SettingsConfigDict(env_prefix="STOPGAP_", extra="ignore", hide_input_in_errors=True)
 
-    rules: Path = Field(Path("rules"), description="The directory of rule packs, one pack, or one file.")
     data: Path = Field(Path("data"), description="The daemon's own directory: database, lock, control token.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://USER:PASSWORD@HOST:PORT/NAME: several daemons share this store, and one leads; else SQLite.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Rank flags over the environment, and that over the files of secrets."""
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+class Settings(StoreSettings):
+    """One daemon's settings. Raises pydantic's ValidationError, or ValueError for a file of a secret."""
+
+    rules: Path = Field(Path("rules"), description="The directory of rule packs, one pack, or one file.")
     listen: str = Field("127.0.0.1:9797", description="HOST:PORT; beyond loopback a webhook token is a must.")
     prometheus: str | None = Field(None, description="URL of the Prometheus that promql probes ask.")
     alertmanager: Annotated[tuple[str, ...], Listed] = Field(
@@ -115,10 +136,6 @@ class Settings(BaseSettings):
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="The least that is logged."
     )
-    database_url: SecretStr | None = Field(
-        None,
-        description="postgresql://USER:PASSWORD@HOST:PORT/NAME: several daemons share this store, and one leads; else SQLite.",
-    )
     peer_url: str | None = Field(
         None, description="URL under which the other daemons on the database reach this one's API."
     )
@@ -132,18 +149,6 @@ class Settings(BaseSettings):
     control_token: SecretStr | None = Field(
         None, description="Token of the API; else DATA/control.token is made."
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Rank flags over the environment, and that over the files of secrets."""
-        return init_settings, env_settings, SecretFiles(settings_cls)
 
     @field_validator("alertmanager", "vars", "var", "hosts", mode="before")
     @classmethod

@@ -10,11 +10,13 @@ import typer
 from stopgap.cli import (
     approvals,
     backtest,
+    backup,
     brake,
     daemon,
     drill,
     explain,
     incidents,
+    migrate,
     reference,
     report,
     rules,
@@ -69,6 +71,8 @@ app.command()(incidents.adopt)
 app.add_typer(brake.app, name="brake")
 app.command()(reference.actions)
 app.command()(schema.schema)
+app.command()(migrate.migrate)
+app.command()(backup.backup)
 app.command()(daemon.demo)
 
 

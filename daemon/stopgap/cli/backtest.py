@@ -241,12 +241,14 @@ def _history(rules: list[_Rules], asked: _Asked, http: "Http") -> "History":
     from stopgap.backtest.evented import Evented
     from stopgap.backtest.journaled import Journaled
     from stopgap.backtest.recorded import LONGEST_STEP, Recorded
+    from stopgap.cli.stopped import refuse_shared
     from stopgap.endpoint import without_secrets
     from stopgap.prometheus import Prometheus
 
     if asked.data and asked.events:
         fail("name one of --prometheus, --data and --events", WRONG_USAGE)
     if asked.data:
+        refuse_shared(asked.data, "Use --prometheus URL or --events FILE")
         return Journaled(asked.data)
     if asked.events:
         return Evented(asked.events)

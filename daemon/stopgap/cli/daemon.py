@@ -1,6 +1,8 @@
 """Daemon on the command line: serving for real, and the demo."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +21,19 @@ VarsFiles = Annotated[
 
 def settings(**given: Any) -> Any:
     """Build the settings from the flags given, else from STOPGAP_… and the defaults; ends with 2 when they are wrong."""
-    from pydantic import ValidationError
-
     from stopgap.settings import Settings
 
-    try:
+    with explained():
         return Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End with 2 when settings are wrong, and say which."""
+    from pydantic import ValidationError
+
+    try:
+        yield
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
         fail(clean("; ".join(lines)), WRONG_USAGE)

@@ -1,6 +1,7 @@
 """Stopped: reads and brakes the directory of a daemon that is not running; a running one is not touched."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST = 1000  # closed incidents
+SHARED = "STOPGAP_DATABASE_URL"
 
 
 def _with(data: Path, work: "Callable[[Journal], Awaitable[T]]") -> T:
     from stopgap.clock import SystemClock
     from stopgap.errors import StoreError
-    from stopgap.store import DATABASE, open_store
+    from stopgap.store import open_store
 
-    if not (data / DATABASE).is_file():
-        fail(f"{data} holds no {DATABASE}: it is not the directory of a daemon", WRONG_USAGE)
+    claim(data)
 
     async def run() -> T:
         store = await open_store(data, SystemClock())
@@ -36,6 +37,22 @@ def _with(data: Path, work: "Callable[[Journal], Awaitable[T]]") -> T:
         return asyncio.run(run())
     except StoreError as error:
         fail(str(error))
+
+
+def refuse_shared(data: Path, instead: str) -> None:
+    """End with 2 where the store is on PostgreSQL: a directory would show something else, or nothing."""
+    if SHARED in os.environ or f"{SHARED}_FILE" in os.environ:
+        told = f"{SHARED} is set: the store is on PostgreSQL, and {clean(data)} knows nothing of it"
+        fail(f"{told}. {instead}, or unset it", WRONG_USAGE)
+
+
+def claim(data: Path, instead: str = "Ask a running daemon: --url URL, without --data") -> None:
+    """End with 2 unless this is the directory that a daemon keeps its store in."""
+    from stopgap.store import DATABASE
+
+    refuse_shared(data, instead)
+    if not (data / DATABASE).is_file():
+        fail(f"{clean(data)} holds no {DATABASE}: it is not the directory of a daemon", WRONG_USAGE)
 
 
 def listing(data: Path, phase: str | None, rule: str | None, target: str | None) -> list[dict[str, Any]]:

@@ -98,13 +98,14 @@ async def _explain(site: Site, body: Mapping[str, Any], nearest: int) -> "Explan
 
 async def _store(data: Path | None, stack: AsyncExitStack) -> "Store":
     """Open what a stopped daemon left; without it, a store that knows of nothing and is gone afterwards."""
+    from stopgap.cli import stopped
     from stopgap.clock import SystemClock
-    from stopgap.store import DATABASE, open_store
+    from stopgap.store import open_store
 
     if data is None:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stopgap-explain-")))
-    elif not (data / DATABASE).is_file():
-        fail(f"{clean(data)} holds no {DATABASE}: it is not the directory of a daemon", WRONG_USAGE)
+    else:
+        stopped.claim(data)
     store = await open_store(data, SystemClock())
     stack.push_async_callback(store.close)
     return store

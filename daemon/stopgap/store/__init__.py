@@ -5,9 +5,10 @@ for a directory in use, a damaged or unwritable database, and one that a newer v
 several daemons share: whoever is not elected stands by.
 """
 
+from stopgap.store.database import Unreachable
 from stopgap.store.folder import DATABASE, LOCK
 from stopgap.store.inbox import Letter
 from stopgap.store.standby import Standby, join
 from stopgap.store.store import Store, open_store
 
-__all__ = ["DATABASE", "LOCK", "Letter", "Standby", "Store", "join", "open_store"]
+__all__ = ["DATABASE", "LOCK", "Letter", "Standby", "Store", "Unreachable", "join", "open_store"]

@@ -6,7 +6,12 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from stopgap.errors import StoreError
 from stopgap.store.tenure import Tenure
+
+
+class Unreachable(StoreError):  # noqa: N818 - named for what happened
+    """The database does not answer at present: the same may work a little later."""
 
 
 class Database(Protocol):
@@ -20,8 +25,11 @@ class Database(Protocol):
         """Who leads, where several daemons share it."""
         ...
 
-    def make_ready(self) -> None:
-        """Check, migrate and prove writable. Blocks. Raises StoreError, with the cure."""
+    def make_ready(self) -> str | None:
+        """Check, migrate and prove writable; returns the revision before, None for an empty database. Blocks.
+
+        Raises StoreError, with the cure.
+        """
         ...
 
     def prove_writable(self, connection: Connection) -> None:

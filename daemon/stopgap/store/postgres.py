@@ -4,28 +4,34 @@ A session that stops in the middle of a transaction is ended by the server after
 taking over; one whose server stops is ended by the watchdog.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from stopgap.errors import StoreError
-from stopgap.store.database import reason
-from stopgap.store.migrations import migrate
+from stopgap.store.database import Unreachable, reason
+from stopgap.store.migrations import NewerSchema, migrate, revision
 from stopgap.store.tenure import Tenure
 from stopgap.store.watchdog import Watchdog
 
 CONNECTIONS = 4  # of readers, and of standing by
 CONNECT_WITHIN = 5  # seconds
 MIGRATE_WITHIN = 600.0  # seconds
+TRIES = 20  # to get at the tables
+TABLE_WITHIN = 2.0  # seconds that a migration waits for a table: all who want it after that wait behind it
 _ALONE = (  # the lock's key is any number that nobody else takes
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL lock_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = '60s'",
     "SELECT pg_advisory_xact_lock(7833204881127)",
+    f"SET LOCAL lock_timeout = '{TABLE_WITHIN:g}s'",
 )
+_LOCKED = "55P03"  # lock_not_available
 
 
 class Postgres:
@@ -42,20 +48,55 @@ class Postgres:
         self.standing_by = _engine(address, self._prepare, **pool)
         self._watchdog = Watchdog()
 
-    def make_ready(self) -> None:
-        """Migrate, one daemon at a time. Raises StoreError, with the cure."""
+    def make_ready(self, *, anew: bool = False) -> str | None:
+        """Migrate, one process at a time; returns the revision before, None for an empty database.
+
+        A newer schema is no reason to refuse for a process that began before it came (`anew`): it only adds something.
+        Raises StoreError, with the cure.
+        """
         try:
-            with (
-                self.writing.connect() as connection,
-                self._watchdog.watching(connection, MIGRATE_WITHIN),
-                connection.begin(),
-            ):
-                for statement in _ALONE:
-                    connection.execute(text(statement))
-                migrate(connection)
+            return self._migrate()
+        except NewerSchema:
+            if anew:
+                return None
+            raise
+        except OperationalError as error:
+            cure = "check STOPGAP_DATABASE_URL and the server"
+            if _sqlstate(error) == _LOCKED:
+                cure = "who uses its tables for so long, a backup? Try again when that has ended"
+            raise Unreachable(f"the database cannot be used ({reason(error)}); {cure}") from error
+        except SQLAlchemyError as error:
+            cure = "check the user's rights, or let `stopgap migrate` run as the owner of the tables first"
+            raise StoreError(f"the database cannot be used ({reason(error)}); {cure}") from error
+
+    def _migrate(self) -> str | None:
+        for _ in range(TRIES - 1):
+            try:
+                return self._migrate_once()
+            except OperationalError as error:
+                if _sqlstate(error) != _LOCKED:
+                    raise
+            time.sleep(TABLE_WITHIN)  # those who waited behind it have their turn
+        return self._migrate_once()
+
+    def _migrate_once(self) -> str | None:
+        with (
+            self.writing.connect() as connection,
+            self._watchdog.watching(connection, MIGRATE_WITHIN),
+            connection.begin(),
+        ):
+            for statement in _ALONE:
+                connection.execute(text(statement))
+            return migrate(connection)
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema, None for an empty database. Raises StoreError."""
+        try:
+            with self.reading.connect() as connection, self.watched(connection):
+                return revision(connection)
         except SQLAlchemyError as error:
             cure = "check STOPGAP_DATABASE_URL, the server, and the user's rights"
-            raise StoreError(f"the database cannot be used ({reason(error)}); {cure}") from error
+            raise Unreachable(f"the database cannot be read ({reason(error)}); {cure}") from error
 
     def prove_writable(self, connection: Connection) -> None:
         """Do nothing more: the renewal that every transaction begins with is a write."""
@@ -83,6 +124,10 @@ class Postgres:
                 f"SET idle_in_transaction_session_timeout = {lease}; SET TIME ZONE 'UTC'"
             )
         connection.commit()
+
+
+def _sqlstate(error: OperationalError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _address(url: str) -> Any:

@@ -43,16 +43,17 @@ class Sqlite:
         self.writing: Engine = writing(self._path)
         self.reading: Engine = reading(self._path, readers)
 
-    def make_ready(self) -> None:
-        """Check, migrate and prove writable. Raises StoreError, with the cure."""
+    def make_ready(self) -> str | None:
+        """Check, migrate and prove writable; returns the revision before. Raises StoreError, with the cure."""
         path = self._path
         try:
             with self.writing.begin() as connection:
                 found = damage(connection)
                 if found:
                     raise StoreError(f"{path} is damaged ({found}); {CURE}")
-                migrate(connection)
+                before = migrate(connection)
                 self.prove_writable(connection)
+                return before
         except SQLAlchemyError as error:
             text = reason(error)
             cure = (

@@ -88,11 +88,11 @@ class Standby:
             raise StoreError(f"the database does not answer: {reason(error)}") from error
 
 
-async def join(url: str, ttl: float, peer: str, clock: Clock) -> Standby:
-    """Join the daemons on a database. Raises StoreError."""
+async def join(url: str, ttl: float, peer: str, clock: Clock, *, anew: bool = False) -> Standby:
+    """Join the daemons on a database, `anew` in a process that did so before. Raises StoreError."""
     database = Postgres(url, peer, ttl)
     with ExitStack() as undoing:
         undoing.callback(database.close)
-        await asyncio.to_thread(database.make_ready)
+        await asyncio.to_thread(database.make_ready, anew=anew)
         undoing.pop_all()
     return Standby(database, clock)

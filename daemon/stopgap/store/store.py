@@ -81,6 +81,11 @@ class Store:
         """Tell whether it is certain that no other daemon leads: an act may begin."""
         return self._database.tenure is None or self._database.tenure.leads
 
+    @property
+    def epoch(self) -> int:
+        """Return how often the lead of a shared database was taken, this daemon's included; 0 where none is shared."""
+        return self._database.tenure.epoch if self._database.tenure is not None else 0
+
     def _fall(self) -> None:
         with suppress(RuntimeError):  # the loop is gone
             self._loop.call_soon_threadsafe(self.deposed.set)

@@ -1,8 +1,8 @@
 """Migrations: brings the tables of a database to what this version needs, in one transaction, when it is opened.
 
-A revision is a file in `versions`; a revision that is not there means that a newer version wrote the database. Daemons of the release
-before go on beside the new ones while they are replaced one by one, so a migration only adds what they need not know of: columns
-have a server's default, nothing is renamed or dropped that they read or write. One that cannot do so stands in the CHANGELOG.
+A revision is a file in `versions`; a revision that is not there means that a newer version wrote the database. Daemons of the
+release before go on beside the new ones while they are replaced one by one, so a migration only adds what they need not know of:
+columns have a server's default, nothing is renamed or dropped that they read or write. One that cannot stands in the CHANGELOG.
 """
 
 from pathlib import Path
@@ -30,15 +30,12 @@ def migrate(connection: Connection) -> str | None:
     current = revision(connection)
     if current == HEAD:
         return current
+    check(current)
     # Here, because it is needed once in a database's life and costs a tenth of a second and memory.
     from alembic.config import Config  # noqa: PLC0415 - see above
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-    script = ScriptDirectory(str(Path(__file__).parent))
-    known = {revision.revision for revision in script.walk_revisions()}
-    if current is not None and current not in known:
-        raise NewerSchema(current)
+    script = _script()
 
     def steps(revision: Any, _: Any) -> Any:
         return script._upgrade_revs(HEAD, revision)  # noqa: SLF001 - as alembic.command.upgrade does
@@ -47,6 +44,18 @@ def migrate(connection: Connection) -> str | None:
         environment.configure(connection=connection, transactional_ddl=True)
         environment.run_migrations()
     return current
+
+
+def check(found: str | None) -> None:
+    """Raise NewerSchema for a revision that is not one of ours."""
+    if found not in (None, HEAD, *(each.revision for each in _script().walk_revisions())):
+        raise NewerSchema(str(found))
+
+
+def _script() -> Any:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
+    return ScriptDirectory(str(Path(__file__).parent))
 
 
 def revision(connection: Connection) -> str | None:
