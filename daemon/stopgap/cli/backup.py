@@ -1,5 +1,6 @@
 """Backup on the command line: a copy of the store in one file, while the daemon works on it."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from stopgap.cli.client import AsJson
 from stopgap.cli.daemon import explained
 from stopgap.cli.screen import WRONG_USAGE, clean, counted, fail, show_json
 
+_PLAIN = re.compile(r"[A-Za-z0-9.:_-]+")
 _OPTIONS = {"host": "--host", "port": "--port", "username": "--username", "database": "--dbname"}
 
 
@@ -71,5 +73,7 @@ def _dump(url: str, file: Path) -> str:
         named = {}
     else:
         named = {option: getattr(address, field) for field, option in _OPTIONS.items()}
+        if not _PLAIN.fullmatch(str(named["--host"])):
+            named = {}  # a password that was not escaped may have come to stand there
     words = [word for option, value in named.items() if value for word in (option, str(value))]
     return shlex.join(["pg_dump", "--format", "custom", "--file", str(file), *words])
