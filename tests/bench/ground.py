@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tests.bench.rules import write_rules
 from tests.bench.scale import Scale
-from tests.bench.servers import Daemon, Server, free_port
+from tests.bench.servers import Daemon, NotMeasured, Server, free_port
 
 FEW = 10  # rules
 CONTROL = "bench-control-token"  # daemons that may share a database need one
@@ -48,7 +48,10 @@ class Ground:
             more = {"STOPGAP_DATABASE_URL": self._databases[name], "STOPGAP_CONTROL_TOKEN": CONTROL}
         log = self.directory / f"{name}.log"
         with ending(Daemon([*command, "--listen", f"127.0.0.1:{port}"], port, log, more)) as daemon:
-            yield daemon
+            try:
+                yield daemon
+            except NotMeasured as error:
+                raise NotMeasured(f"{error}\nthe daemon said last:\n{daemon.said()}") from error
 
     @contextmanager
     def bare(self) -> Iterator[Server]:

@@ -74,9 +74,7 @@ class Server:
             else:
                 return
         self.stop()
-        raise NotMeasured(
-            f"{self.process.args!r} is not ready:\n" + self.log.read_text(errors="replace")[-2000:]
-        )
+        raise NotMeasured(f"{self.process.args!r} is not ready:\n{self.said()}")
 
     def get(self, path: str) -> str:
         """Ask for a page. Raises OSError for anything but 200."""
@@ -97,6 +95,10 @@ class Server:
         """End the process as `kill -9` does: it can put nothing in order."""
         self.process.kill()
         self.process.wait()
+
+    def said(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-2000:]
 
     # --- what it costs ---
 
@@ -127,7 +129,19 @@ class Server:
 
 
 class Daemon(Server):
-    """A Stopgap."""
+    """A Stopgap that leads; on a shared database that may be later than `ready`: `leads_after` its start."""
+
+    def __init__(
+        self, command: Sequence[str], port: int, log: Path, more: Mapping[str, str] | None = None
+    ) -> None:
+        began = time.perf_counter()
+        super().__init__(command, port, log, more)
+        while self.metrics().get("stopgap_leader", 1.0) != 1.0:
+            if time.perf_counter() - began > START:
+                self.stop()
+                raise NotMeasured(f"the daemon never led:\n{self.said()}")
+            time.sleep(0.02)
+        self.leads_after = time.perf_counter() - began
 
     def metrics(self) -> dict[str, float]:
         """Return its samples by name with labels."""
