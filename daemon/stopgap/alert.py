@@ -60,13 +60,19 @@ class Alert:
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` takes back: the form in the journal."""
         return {
-            "labels": dict(self.labels),
-            "annotations": dict(self.annotations),
-            "starts_at": self.starts_at.isoformat(),
+            **self.as_seen(),
             "ends_at": None if self.ends_at is None else self.ends_at.isoformat(),
             "firing": self.firing,
             "generator_url": self.generator_url,
             "fingerprint": self.fingerprint,
+        }
+
+    def as_seen(self) -> dict[str, Any]:
+        """Return what a timeline says of it."""
+        return {
+            "labels": self.labels,
+            "annotations": self.annotations,
+            "starts_at": self.starts_at.isoformat(),
         }
 
     @classmethod

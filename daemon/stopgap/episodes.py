@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from stopgap.alert import DRILL
-from stopgap.incident import AlertState, Event, Incident, changed, common
+from stopgap.incident import AlertState, Event, Incident, changed
 
 
 def _alert(detail: Mapping[str, Any]) -> AlertState:
@@ -29,7 +29,7 @@ def opened(state: Incident, event: Event) -> Incident:
         mode=d.get("mode", "auto"),
         because=d.get("because", ""),
         flaw=d.get("flaw", ""),
-        drill=common([alert.labels for alert in alerts.values()]).get(DRILL, ""),
+        drill=_drill([alert.labels.get(DRILL, "") for alert in alerts.values()]),
         follows=d.get("follows", ""),
         flaps=d.get("flaps", 0),
         rung=d.get("rung", 0),
@@ -38,6 +38,11 @@ def opened(state: Incident, event: Event) -> Incident:
         phase_at=event.at,
         alerts=alerts,
     )
+
+
+def _drill(names: list[str]) -> str:
+    """Return the name of the drill of which all alerts are."""
+    return names[0] if names and names.count(names[0]) == len(names) else ""
 
 
 def alert_joined(state: Incident, event: Event) -> Incident:

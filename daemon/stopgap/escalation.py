@@ -109,7 +109,7 @@ def note(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
         contacts = tuple(name for name in contacts if name in docket.heard | awaited)
     if contacts:
         docket = replace(docket, untold=(*docket.untold, Untold(event.seq, event.kind, contacts)))
-    return _timed(docket, event, state, rule) if _clocks(rule) else docket
+    return _timed(docket, event, state, rule) if rule.clocks else docket
 
 
 def docket_of(events: Iterable[Event], identifier: str, rule: Rule) -> tuple[Docket, Incident]:
@@ -149,7 +149,7 @@ def due(docket: Docket, state: Incident, rule: Rule, now: datetime) -> tuple[Due
 def next_ring(docket: Docket, state: Incident, rule: Rule, now: datetime) -> datetime | None:
     """Return when the next clock rings that has not rung yet, None while none is running."""
     rings: list[datetime] = []
-    for i, step in _clocks(rule):
+    for i, step in rule.clocks:
         count = docket.counts.get(step.even_if, Count())
         if count.since is None or quiet(docket, state, step.even_if):
             continue
@@ -209,14 +209,10 @@ def quiet(docket: Docket, state: Incident, even_if: frozenset[str]) -> bool:
     return calm(state) and MITIGATED not in even_if
 
 
-def _clocks(rule: Rule) -> tuple[tuple[int, Escalation], ...]:
-    return tuple((i, step) for i, step in enumerate(rule.escalate) if step.after or step.every)
-
-
 def _timed(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
     """Let the clocks run or stand still as the state wants, and start those that this event starts."""
     counts, started = docket.counts, docket.started
-    for i, step in _clocks(rule):
+    for i, step in rule.clocks:
         before = counts.get(step.even_if)
         count = (before or Count()).turned(event.at, on=not quiet(docket, state, step.even_if))
         if count is not before:
@@ -229,7 +225,7 @@ def _timed(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
 
 
 def _rings_due(docket: Docket, state: Incident, rule: Rule, now: datetime) -> Iterator[Due]:
-    for i, step in _clocks(rule):
+    for i, step in rule.clocks:
         if quiet(docket, state, step.even_if):
             continue
         clock, count, name = _ringing(docket, i, step, docket.counts.get(step.even_if, Count()).at(now))

@@ -106,10 +106,9 @@ class Intake:
         self._by_alert.remove(state.id, state.alerts)
         self._served.add(state.rule, served)
 
-    def _mode(self, rule: Rule) -> Mode:
+    def _on_probation(self, rule: Rule) -> bool:
         until = self._ward.probation.get(rule.id)
-        on_probation = until is not None and self._clock.now() < until
-        return Mode.SHADOW if on_probation else bounded(rule.mode, self._ward.mode)
+        return until is not None and self._clock.now() < until
 
     async def receive(self, alerts: Sequence[Alert], by: str = "", *, careful: str = "") -> Received:
         """Make what these alerts change durable. Raises StoreError: nothing of them may count as received.
@@ -193,18 +192,18 @@ class Intake:
     def sighting(self, place: Place, alert: Alert) -> Sighting:
         """Return what the journal is told of an alert in its place."""
         rule = place.rule
-        mode = self._mode(rule)
-        stored = alert.as_json()
+        mode = bounded(rule.mode, self._ward.mode)
+        held_back = mode is not Mode.SHADOW and self._on_probation(rule)
         now = self._clock.now()
         return Sighting(
             rule=rule.id,
             version=rule.version,
             target=place.target,
             severity=rule.severity(alert.labels),
-            mode=mode,
-            because=ON_PROBATION if mode is not bounded(rule.mode, self._ward.mode) else "",
+            mode=Mode.SHADOW if held_back else mode,
+            because=ON_PROBATION if held_back else "",
             fingerprint=alert.fingerprint,
-            alert={name: stored[name] for name in ("labels", "annotations", "starts_at")},
+            alert=alert.as_seen(),
             firing=alert.firing,
             at=now,
             flaw=place.flaw,

@@ -4,12 +4,14 @@ Values come from strangers (label values, answers of servers): whatever is not p
 bounded, so that no value can forge a line, steer a terminal or fill a disk.
 """
 
+import asyncio
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -21,6 +23,7 @@ LONGEST_VALUE = 2000  # characters of one text
 LONGEST_TRACE = 20_000  # characters of one traceback
 MOST_ITEMS = 50  # of one list or mapping
 DEEPEST = 6
+MOST_HELD = 1000  # lines that wait for the end of a turn
 
 _timeline = structlog.get_logger("stopgap.timeline")
 
@@ -135,12 +138,46 @@ def straight(entry: Mapping[str, Any]) -> str | None:
     return text if flat and "\\" not in text and text.isprintable() else None
 
 
+class _Gathered:
+    """Writes all that is said within one turn of the event loop at once: with each write another thread takes the interpreter."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._held: deque[str] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None  # which will write
+
+    def write(self, text: str) -> None:
+        """Take up some text; where no event loop turns, it is written at once."""
+        self._held.append(text)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write()
+            return
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_soon(self._write)
+        elif len(self._held) >= MOST_HELD:
+            self._write()
+
+    def flush(self) -> None:
+        """Do nothing: it is flushed when it is written."""
+
+    def _write(self) -> None:
+        self._loop = None
+        held = []
+        while self._held:
+            held.append(self._held.popleft())
+        self._out.write("".join(held))
+        self._out.flush()
+
+
 class _JsonLines(structlog.WriteLoggerFactory):
     """Makes the loggers of JSON lines, and writes most of the timeline itself: the processors cost as much as the decision."""
 
     def __init__(self, out: TextIO, level: int) -> None:
-        super().__init__(out)
-        self._out = structlog.WriteLogger(out)
+        self._out = _Gathered(out)
+        super().__init__(cast("TextIO", self._out))
         self._level = level
 
     def write(self, level: int, event: str, more: Mapping[str, Any]) -> bool:
@@ -150,7 +187,7 @@ class _JsonLines(structlog.WriteLoggerFactory):
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         text = straight({"timestamp": now, "level": _NAMES[level], "event": event, **more})
         if text is not None:
-            self._out.msg(text)
+            self._out.write(text + "\n")
         return text is not None
 
 

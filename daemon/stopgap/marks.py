@@ -1,6 +1,8 @@
 """Marks: which names an alert bears, by its fingerprint: the incidents that it is part of, the rules that have served it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set as AbstractSet
+
+_NONE: frozenset[str] = frozenset()
 
 
 class Marks:
@@ -9,9 +11,9 @@ class Marks:
     def __init__(self) -> None:
         self._names: dict[str, set[str]] = {}
 
-    def of(self, fingerprint: str) -> frozenset[str]:
-        """Return the names that an alert bears."""
-        return frozenset(self._names.get(fingerprint, ()))
+    def of(self, fingerprint: str) -> AbstractSet[str]:
+        """Return the names that an alert bears, as they are now: a view."""
+        return self._names.get(fingerprint, _NONE)
 
     def add(self, name: str, fingerprints: Iterable[str]) -> None:
         """Put a name on alerts."""

@@ -199,28 +199,37 @@ class Rule:
     vars: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    # What follows from the others, and is asked for with every alert.
+    id: str = field(init=False, compare=False, repr=False)  # `pack/name`
+    flap_from: Mapping[str, int] = field(init=False, compare=False, repr=False)
+    clocks: tuple[tuple[int, Escalation], ...] = field(init=False, compare=False, repr=False)
 
-    @property
-    def id(self) -> str:
-        """Return `pack/name`."""
-        return f"{self.pack}/{self.name}"
-
-    @property
-    def flap_from(self) -> dict[str, int]:
-        """Return at which rung a flap starts, by the name of the rung that held: a reload may give it another number.
-
-        Rungs right below it that go on are applied again first: they held too, and were taken back with it.
-        """
-        starts: dict[str, int] = {}
-        first = 0
-        for number, rung in enumerate(self.ladder):
-            starts.setdefault(rung.name, first)
-            first = first if rung.go_on else number + 1
-        return starts
+    def __post_init__(self) -> None:
+        clocks = tuple((i, step) for i, step in enumerate(self.escalate) if step.after or step.every)
+        for name, value in (
+            ("id", f"{self.pack}/{self.name}"),
+            ("flap_from", _flap_from(self.ladder)),
+            ("clocks", clocks),
+        ):
+            object.__setattr__(self, name, value)
 
     def severity(self, labels: Mapping[str, str]) -> str:
         """Map the alert's `severity` label to P0..P3."""
-        return {**SEVERITIES, **self.severities}.get(labels.get("severity", ""), "P2")
+        name = labels.get("severity", "")
+        return self.severities.get(name) or SEVERITIES.get(name, "P2")
+
+
+def _flap_from(ladder: tuple[RungSpec, ...]) -> Mapping[str, int]:
+    """Return at which rung a flap starts, by the name of the rung that held: a reload may give it another number.
+
+    Rungs right below it that go on are applied again first: they held too, and were taken back with it.
+    """
+    starts: dict[str, int] = {}
+    first = 0
+    for number, rung in enumerate(ladder):
+        starts.setdefault(rung.name, first)
+        first = first if rung.go_on else number + 1
+    return starts
 
 
 SEVERITIES: Mapping[str, str] = {"critical": "P1", "error": "P2", "warning": "P2", "info": "P3", "none": "P3"}

@@ -53,14 +53,15 @@ class Openings:
         self._follow(at)
         if self._last:
             at = max(at, self._nth(1))
-        for limit in self._limits:
+        for limit in self._limits if self._since else ():
             self._lift(limit, at)
         self._last[target] = at
         self._last.move_to_end(target)
         if len(self._last) > self._most:
             self._last.popitem(last=False)
-        for limit in self._limits - self._since.keys():
-            if len(self._last) > limit.targets and self._nth(limit.targets + 1) > at - limit.window:
+        for limit in self._limits:
+            begins = len(self._last) > limit.targets and self._nth(limit.targets + 1) > at - limit.window
+            if begins and limit not in self._since:
                 self._since[limit] = at
 
     def under(self, limits: Iterable[StormLimit]) -> "Openings":
@@ -79,6 +80,8 @@ class Openings:
     def storm(self, limit: StormLimit, now: datetime) -> Storm | None:
         """Return the storm by one of the limits, None in calm weather."""
         self._follow(now)
+        if not self._since:
+            return None
         self._lift(limit, now)
         since = self._since.get(limit)
         if since is None:

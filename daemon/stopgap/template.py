@@ -185,10 +185,13 @@ class Template:
 
     def render(self, scope: Scope, *, prose: bool = False) -> Text:
         """Put the values in; the result is a SecretStr when a secret takes part. Raises Unresolved or UnsafeLabel."""
-        out = ""
+        out, secret = "", False
         for part in self.parts:
-            out += part if isinstance(part, str) else _value(part, scope, out, prose=prose)
-        secret = any(reference.kind is RefKind.SECRETS for reference in self.references)
+            if isinstance(part, str):
+                out += part
+            else:
+                out += _value(part, scope, out, prose=prose)
+                secret = secret or part.reference.kind is RefKind.SECRETS
         return SecretStr(out) if secret else out
 
     def bind_vars(self, values: Mapping[str, str]) -> "Template | str | int":

@@ -1,5 +1,6 @@
 """What a log line says, and what it cannot be made to do."""
 
+import asyncio
 import io
 import json
 import logging
@@ -124,3 +125,47 @@ def test_control_actions_are_logged_without_an_incident_s_fields(written):
     (told,) = lines(written)
     assert told["incident"] == "control"
     assert "rule" not in told
+
+
+class Writes(io.StringIO):
+    """Counts how often it is written to."""
+
+    count = 0
+
+    def write(self, text):
+        self.count += 1
+        return super().write(text)
+
+
+async def test_what_is_said_in_one_turn_of_the_event_loop_is_written_at_once_and_in_order(written):
+    stream = Writes()
+    log.configure(stream=stream)
+    event = Event(K.NOTE_ADDED, NOW, {"text": "hello"}, 7)
+    log.observe(Line(HELD, event), Incident(HELD))
+    structlog.get_logger().info("between")
+    log.observe(Line(HELD, event), Incident(HELD))
+    assert stream.count == 0
+    await asyncio.sleep(0)
+    assert stream.count == 1
+    assert [line["event"] for line in lines(stream)] == ["note_added", "between", "note_added"]
+    await asyncio.to_thread(structlog.get_logger().info, "a thread waits for no turn")
+    assert stream.count == 2
+
+
+async def test_what_is_said_in_one_turn_is_bounded(written, monkeypatch):
+    monkeypatch.setattr(log, "MOST_HELD", 3)
+    stream = Writes()
+    log.configure(stream=stream)
+    for _ in range(7):
+        structlog.get_logger().info("more")
+    assert len(lines(stream)) == 6
+
+
+def test_what_was_said_when_the_event_loop_ended_is_written_with_the_next_line(written):
+    log.configure(stream=written)
+    loop = asyncio.new_event_loop()
+    loop.call_soon(lambda: (structlog.get_logger().info("last"), loop.stop()))
+    loop.run_forever()
+    loop.close()
+    structlog.get_logger().info("next")
+    assert [line["event"] for line in lines(written)] == ["last", "next"]

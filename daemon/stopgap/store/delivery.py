@@ -38,7 +38,7 @@ class Delivery:
         self.observers: list[Callable[[Line], None]] = []
         self.on_batch: Callable[[int, float], None] | None = None
         self._loop = loop
-        self._steps: deque[Callable[[], None]] = deque()
+        self._steps: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -55,8 +55,8 @@ class Delivery:
 
     def _arrive(self, parcel: Parcel) -> None:
         waits = bool(self._steps)
-        self._steps.extend(_bind(self._observe, line) for line in parcel.lines)
-        self._steps.append(_bind(self._finish, parcel))
+        self._steps.extend((self._observe, line) for line in parcel.lines)
+        self._steps.append((self._finish, parcel))
         if not waits:
             self._idle.clear()
             self._go()
@@ -64,7 +64,8 @@ class Delivery:
     def _go(self) -> None:
         until = time.perf_counter() + SLICE
         while self._steps:
-            self._steps[0]()  # removed afterwards: what arrives meanwhile must find that somebody is at work
+            step, argument = self._steps[0]
+            step(argument)  # removed afterwards: what arrives meanwhile must find that somebody is at work
             self._steps.popleft()
             if self._steps and time.perf_counter() > until:
                 self._loop.call_soon(self._go)
@@ -88,7 +89,3 @@ class Delivery:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
-
-
-def _bind(function: Callable[[Any], None], argument: object) -> Callable[[], None]:
-    return lambda: function(argument)
