@@ -1,10 +1,14 @@
 """Several processes play what one plays."""
 
+import gc
+
 import pytest
 from tests.suites import STAGE, pack, scripts
 
+from stopgap.config.findings import Findings
 from stopgap.suite import crew
 from stopgap.suite.packs import Packs
+from stopgap.suite.script import read_scripts
 
 TESTS = """
 tests:
@@ -48,3 +52,22 @@ def test_rules_that_do_not_load_are_said_once(two, monkeypatch, few):
     played = crew.play_all(two, Packs(STAGE.catalog, {}), STAGE)
     assert played.results == ()
     assert {problem.path for problem in played.problems} == {str(two[3].path.parent / "rules.yaml")}
+
+
+def test_the_collector_of_cycles_is_afterwards_as_it_was(two, monkeypatch):
+    monkeypatch.setattr(crew, "FEW", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with crew.unhurried():
+        assert gc.get_threshold()[0] == crew.RARELY
+        crew.play_all(two, Packs(STAGE.catalog, {}), STAGE)
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
+def test_the_tests_of_one_pack_are_shared_out_by_file(tmp_path):
+    place = pack(tmp_path)
+    found = scripts(place, TESTS)
+    (place / "more.test.yaml").write_text(TESTS)
+    findings = Findings()
+    found = (*found, *read_scripts(place / "more.test.yaml", findings))
+    assert crew.parts_of(found) == [[0, 1], [2, 3]]

@@ -35,26 +35,34 @@ def play(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Play the tests of rules, and say what is not as expected: 1 when a test failed, 2 when one cannot be read."""
-    from stopgap.app import build_catalog
-    from stopgap.simulate.play import Stage
-    from stopgap.suite.packs import Packs
+    from stopgap.suite.crew import unhurried
 
     chosen = settings(vars=vars_, var=var)
     form = Format.JSON if as_json else Format.TEXT
-    scripts = _scripts(paths or [chosen.rules], form)
-    if not scripts:
-        fail(f"no *.test.yaml in {', '.join(clean(path) for path in paths or [chosen.rules])}", WRONG_USAGE)
-    stage = Stage(build_catalog)
-    packs = Packs(stage.catalog, _given(chosen, form))
-    wanted = [one for one in scripts if only in one.keys.name or only in str(one.path)]
-    if not wanted:
-        fail(f"none of {len(scripts)} tests has `{clean(only)}` in its name or file", WRONG_USAGE)
-    results, coverage = _run(wanted, packs, stage, form)
+    with unhurried():
+        results, coverage = _played(paths or [chosen.rules], chosen, only, form)
     _show(results, coverage, as_json=as_json, whole=not only)
     if junit is not None:
         _write(junit, results)
     if not all(result.passed for result in results):
         raise typer.Exit(REFUSED)
+
+
+def _played(paths: list[Path], chosen: Any, only: str, form: Format) -> "tuple[tuple[Result, ...], Coverage]":
+    """Play the tests in these places that are wanted; ends with 2 when there are none, or one cannot be read."""
+    from stopgap.app import build_catalog
+    from stopgap.simulate.play import Stage
+    from stopgap.suite.packs import Packs
+
+    scripts = _scripts(paths, form)
+    if not scripts:
+        fail(f"no *.test.yaml in {', '.join(clean(path) for path in paths)}", WRONG_USAGE)
+    stage = Stage(build_catalog)
+    packs = Packs(stage.catalog, _given(chosen, form))
+    wanted = [one for one in scripts if only in one.keys.name or only in str(one.path)]
+    if not wanted:
+        fail(f"none of {len(scripts)} tests has `{clean(only)}` in its name or file", WRONG_USAGE)
+    return _run(wanted, packs, stage, form)
 
 
 def _given(chosen: Any, form: Format) -> Mapping[str, str]:

@@ -3,21 +3,25 @@
 A play has the processor to itself, so that threads would not help. Few tests, or a system that cannot fork, need no crew.
 """
 
+import gc
 import multiprocessing
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from stopgap.errors import ConfigError, Problem
 from stopgap.simulate.play import Stage
 from stopgap.suite.coverage import Coverage
-from stopgap.suite.packs import Packs, pack_of
+from stopgap.suite.packs import Packs
 from stopgap.suite.running import Result, run
 from stopgap.suite.script import Script
 from stopgap.suite.seen import Seen
 
 FEW = 60  # tests that one process plays faster than several could be started
+RARELY = 200_000  # new objects after which cycles among them are looked for
 
 
 @dataclass(slots=True)
@@ -55,26 +59,39 @@ class _Company:
 _company: list[_Company] = []  # inherited by the processes of the crew
 
 
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Look rarely for garbage in cycles: plays leave little of it, and looking takes a tenth of their time."""
+    before = gc.get_threshold()
+    gc.set_threshold(RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def play_all(scripts: Sequence[Script], packs: Packs, stage: Stage) -> Played:
     """Play all tests."""
     company = _Company(scripts, packs, stage)
-    parts = _parts(scripts)
+    parts = parts_of(scripts)
     processes = min(os.cpu_count() or 1, len(scripts) // FEW + 1, len(parts))
     if processes == 1 or "fork" not in multiprocessing.get_all_start_methods():
         return company.play(range(len(scripts)))
     _company.append(company)
+    gc.freeze()  # what is there is not looked at again, and a page that nobody writes to is shared
     try:
         with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as crew:
             return _joined(len(scripts), parts, list(crew.map(_play, parts)))
     finally:
+        gc.unfreeze()
         _company.clear()
 
 
-def _parts(scripts: Sequence[Script]) -> list[list[int]]:
-    """Return the numbers of the tests of each pack, which is loaded once for all of them, the largest first."""
-    parts: dict[object, list[int]] = {}
+def parts_of(scripts: Sequence[Script]) -> list[list[int]]:
+    """Return the numbers of the tests of each file, for which its pack is mostly loaded once, the largest first."""
+    parts: dict[Path, list[int]] = {}
     for number, script in enumerate(scripts):
-        parts.setdefault(pack_of(script.path), []).append(number)
+        parts.setdefault(script.path, []).append(number)
     return sorted(parts.values(), key=len, reverse=True)
 
 
