@@ -6,10 +6,11 @@ At last a tenth of the month, in which each alert is an incident of its own, and
 """
 
 import json
+import os
 import random
-import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -101,20 +102,23 @@ def _run(rules: Path, history: Path, directory: Path) -> dict[str, float]:
     page = directory / "page.html"
     command = [sys.executable, "-m", "stopgap", "backtest", str(rules), "--events", str(history)]
     began = time.monotonic()
-    done = subprocess.run(
-        [*command, "--html", str(page), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    seconds = time.monotonic() - began
-    if done.returncode:
-        raise NotMeasured(f"the backtest ended with {done.returncode}: {done.stderr[-500:]}")
-    told = json.loads(done.stdout)
+    with (directory / "backtest.json").open("w+b") as out, (directory / "backtest.log").open("w+b") as log:
+        process = subprocess.Popen([*command, "--html", str(page), "--json"], stdout=out, stderr=log)
+        patience = threading.Timer(PATIENCE, process.kill)
+        patience.start()
+        _, status, used = os.wait4(process.pid, 0)
+        patience.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - began
+        out.seek(0)
+        log.seek(0)
+        if process.returncode:
+            said = log.read()[-500:].decode(errors="replace")
+            raise NotMeasured(f"the backtest ended with {process.returncode}: {said}")
+        told = json.load(out)
     return {
         "seconds": seconds,
-        "mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,  # of the largest so far
+        "mb": used.ru_maxrss * 1024 / 1e6,
         "transitions": told["alerts"]["transitions"],
         "incidents": told["total"]["incidents"],
         "mitigations": told["total"]["mitigations"],
