@@ -3,13 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test packages check unit soak bench clean
+.PHONY: help run test packages check unit soak crash bench clean
 
 BIN := .venv/bin
 # more than there are cores: the end-to-end tests mostly wait for others
 WORKERS ?= 4
 ARGS ?=
 SOAK ?= 1000000
+KILLS ?= 2000
+STORE ?= sqlite
 
 # Layers 0 to 2, where every branch is tested.
 PURE := errors clock duration rate window storm action alert matcher template survey probe wording rule \
@@ -51,6 +53,9 @@ unit: .venv/dev.stamp  ## only the tests that open no socket
 soak: .venv/dev.stamp  ## hold the ten promises for SOAK steps (SEED=n: show again what broke, as small as can be)
 	$(if $(SEED),SEED=$(SEED),SOAK=$(SOAK)) $(BIN)/python -m pytest -q -s --timeout=0 \
 	  tests/property/test_promises_machine.py
+
+crash: .venv/dev.stamp  ## kill KILLS daemons where SEED says: nothing is lost, nothing done twice (STORE=postgres)
+	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(or $(SEED),1) --store $(STORE)
 
 bench: .venv/dev.stamp  ## measure: a table and bench-*.json (ARGS=--quick, --publish, "--only exec")
 	@.ci/packages bench

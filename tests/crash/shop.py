@@ -5,7 +5,6 @@ after its effect and before its answer, which no line of the timeline can do.
 """
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,9 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from tests.crash.incarnation import Incarnation, Zygote
+from tests.crash.knife import Knife
+from tests.prometheus_server import free_port
 
 KICK = """
 import os, pathlib, signal, sys
@@ -42,8 +44,8 @@ rules:
       - flag: {{at: "env://{folder}/app.env", set: {{MODE: mock, EXTRA: "1"}}}}
     activate:
       - exec:
-          argv: ["{python}", "{folder}/kick.py", "{folder}", "kick"]
-          observe: ["{python}", "{folder}/kick.py", "{folder}", "count"]
+          argv: ["{python}", "-I", "-S", "{folder}/kick.py", "{folder}", "kick"]
+          observe: ["{python}", "-I", "-S", "{folder}/kick.py", "{folder}", "count"]
     verify:
       - {{http: {{url: "{url}/ready"}}, every: 100ms}}
     recovered:
@@ -58,11 +60,12 @@ ENV = "# kept\nMODE=normal\n\nOTHER='x'\n"
 class Shop:
     """Starts and kills daemons on one data directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, zygote: Zygote) -> None:
         self.folder = folder
+        self._zygote = zygote
         self.env = folder / "app.env"
         self.kills = 0
-        self._daemon: asyncio.subprocess.Process | None = None
+        self._daemon: Incarnation | None = None
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -82,9 +85,8 @@ class Shop:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._daemon is not None and self._daemon.returncode is None:
-            self._daemon.terminate()
-            await asyncio.wait_for(self._daemon.wait(), 20)
+        if self._daemon is not None and not self._daemon.ended.is_set():
+            await self._daemon.end(signal.SIGTERM)
         await self._session.close()
         await self._runner.cleanup()
         await asyncio.sleep(0.05)  # closed connections say goodbye in the next turns of the loop
@@ -92,47 +94,26 @@ class Shop:
     async def _ok(self, _: web.Request) -> web.Response:
         return web.Response(text="ok")
 
-    @property
-    def alive(self) -> bool:
-        """Tell whether the daemon runs; counts its death by SIGKILL."""
-        return self._daemon is not None and self._daemon.returncode is None
-
     async def start(self, lines: int = 0) -> None:
         """Start a daemon that dies after so many lines; returns when it answers or has died."""
-        if self._daemon is not None and self._daemon.returncode is None:
+        if self._daemon is not None and not self._daemon.ended.is_set():
             raise AssertionError("one daemon is alive")
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        environ = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
-            if name in os.environ
-        }
+        environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         environ |= {
             "STOPGAP_RULES": str(self.folder / "rules"),
             "STOPGAP_DATA": str(self.folder / "data"),
             "STOPGAP_LISTEN": f"127.0.0.1:{port}",
             "STOPGAP_CONTROL_TOKEN": "word",
         }
-        with (self.folder / "daemon.log").open("ab") as log:
-            self._daemon = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.crash.launcher", str(lines), env=environ, stdout=log, stderr=log
-            )
-        for _ in range(300):
-            if self._daemon.returncode is not None:
-                self._died()
-                return
-            try:
-                async with self._session.get(f"{self.url}/-/healthy") as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.05)
-        raise AssertionError((self.folder / "daemon.log").read_text()[-3000:])
+        knife = Knife("line", lines) if lines else Knife()
+        self._daemon = await self._zygote.birth(environ, self.folder / "daemon.log", knife)
+        if not await self._daemon.up():
+            self._died()
 
     def _died(self) -> None:
-        if self._daemon is not None and self._daemon.returncode != -signal.SIGKILL:
+        if self._daemon is not None and not self._daemon.killed:
             raise AssertionError((self.folder / "daemon.log").read_text()[-3000:])
         self.kills += 1
 
@@ -162,11 +143,7 @@ class Shop:
 
     async def revive(self) -> None:
         """Start a daemon if the last one was killed."""
-        if self._daemon is not None:
-            try:
-                await asyncio.wait_for(self._daemon.wait(), 0.2)
-            except TimeoutError:
-                return
+        if self._daemon is not None and await self._daemon.over(0.2):
             self._died()
             await self.start()
 
@@ -208,16 +185,3 @@ class Shop:
         assert all(count == 1 for count in counts.values()), effects
         assert self.env.read_text() == ENV
         assert [mode for _, mode in effects] in ([], ["mock", "normal"]), effects
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def dump(found: list[dict[str, Any]]) -> str:
-    """Show a timeline in a failure."""
-    return json.dumps(found, indent=1)

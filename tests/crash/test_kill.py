@@ -20,8 +20,8 @@ async def live(shop: Shop) -> None:
     await shop.until_phase("closed")
 
 
-async def test_without_a_kill_the_incident_has_the_lines_that_the_kills_are_counted_by(tmp_path):
-    async with Shop(tmp_path) as shop:
+async def test_without_a_kill_the_incident_has_the_lines_that_the_kills_are_counted_by(tmp_path, zygote):
+    async with Shop(tmp_path, zygote) as shop:
         await shop.start()
         await live(shop)
         (incident,) = await shop.incidents()
@@ -33,9 +33,9 @@ async def test_without_a_kill_the_incident_has_the_lines_that_the_kills_are_coun
 
 @pytest.mark.parametrize("lines", range(1, len(WHOLE) + 1))
 async def test_killed_after_any_line_the_incident_ends_the_same_and_each_effect_happened_once(
-    tmp_path, lines
+    tmp_path, zygote, lines
 ):
-    async with Shop(tmp_path) as shop:
+    async with Shop(tmp_path, zygote) as shop:
         await shop.start(lines)
         await live(shop)
         incidents = await shop.incidents()
@@ -49,8 +49,8 @@ async def test_killed_after_any_line_the_incident_ends_the_same_and_each_effect_
 
 
 @pytest.mark.parametrize("act", ["0/0/activate/1", "0/0/reactivate/1"])
-async def test_killed_between_an_effect_and_its_answer_the_act_is_not_repeated(tmp_path, act):
-    async with Shop(tmp_path) as shop:
+async def test_killed_between_an_effect_and_its_answer_the_act_is_not_repeated(tmp_path, zygote, act):
+    async with Shop(tmp_path, zygote) as shop:
         await shop.start()
         (tmp_path / "knife").write_text(act)
         await live(shop)
