@@ -7,7 +7,7 @@ are over and nothing is under way.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -35,7 +35,7 @@ class Records:
 
     book: Copybook
     effects: Sequence[Effect] = ()
-    said: Mapping[str, Sequence[bool]] = ()  # type: ignore[assignment]
+    said: Mapping[str, Sequence[bool]] = field(default_factory=dict)
     changed: Sequence[str] = ()  # what is outside not as at first
 
     @property
@@ -213,7 +213,7 @@ def _heard(book: Copybook) -> dict[str, list[bool]]:
             names[detail["fingerprint"]] = detail["labels"]["instance"]
             heard[names[detail["fingerprint"]]].append(True)
         elif page.kind in ("refired", "alert_resolved"):
-            heard[names[detail["fingerprint"]]].append(page.kind == "refired")
+            heard[names.get(detail["fingerprint"], detail["fingerprint"])].append(page.kind == "refired")
     return heard
 
 

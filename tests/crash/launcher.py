@@ -16,15 +16,11 @@ from tests.crash.knife import Blade, Knife
 
 import stopgap.app
 import stopgap.backends.file
+import stopgap.service
 from stopgap.journal import CONTROL, Line
 from stopgap.settings import Settings
 from stopgap.store.delivery import Delivery, Parcel
 from stopgap.webhook import Webhook
-
-try:
-    from stopgap import service
-except ImportError:
-    from stopgap import app as service
 
 WRITER, READER = "stopgap journal", "stopgap reader"  # names of threads
 CHANGES = ("INSERT", "UPDATE", "DELETE")
@@ -41,7 +37,7 @@ def launch(knife: dict[str, Any] | None, started: Callable[[], None]) -> int:
     stopgap.app.Webhook = _webhook(blade)  # type: ignore[misc,assignment]
     _watch_the_store(blade)
     _watch_the_files(blade)
-    return service.run(Settings())
+    return stopgap.service.run(Settings())
 
 
 class Mortal(stopgap.app.App):
