@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 from jsonschema import Draft7Validator
 
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.config.findings import Findings
 from stopgap.config.read import read
 from stopgap.errors import ConfigError
 from stopgap.schema import whole
+from stopgap.stock import bare_context, build_catalog
 
 SITE = """
 contacts: {default: {url_env: CHAT}, oncall: {url_env: CHAT}}

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from stopgap.app import build_catalog
 from stopgap.config.findings import Findings
 from stopgap.simulate.play import Stage
+from stopgap.stock import build_catalog
 from stopgap.suite.packs import Packs
 from stopgap.suite.running import Result, run
 from stopgap.suite.script import Script, read_scripts

@@ -18,13 +18,11 @@ import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
-from stopgap import actions, api, log as logs, probes
+from stopgap import api, log as logs
 from stopgap.alertmanager import Alertmanagers
-from stopgap.catalog import Catalog
 from stopgap.clock import SteadyClock
 from stopgap.config import Loaded, build_rule, load
 from stopgap.contacts import Contacts
-from stopgap.context import Context, Http
 from stopgap.credential import Credential
 from stopgap.drill import Drills
 from stopgap.engine import DRAIN, Engine
@@ -39,12 +37,12 @@ from stopgap.letters import Letterbox, Postman
 from stopgap.link import Links
 from stopgap.metrics import Metrics, few
 from stopgap.orders import Orders
-from stopgap.prometheus import Prometheus
 from stopgap.pruner import Pruner
 from stopgap.reconciler import Reconciler
 from stopgap.rehearsal import Rehearsal, Rehearser, rehearse
 from stopgap.rulebook import UNCHANGED, Changes, changes_of
 from stopgap.settings import Settings
+from stopgap.stock import build_catalog, live_context
 from stopgap.store import Store, join, open_store
 from stopgap.tell import Teller, no_link
 from stopgap.terms import Terms
@@ -56,23 +54,6 @@ log = structlog.get_logger(__name__)
 
 TOKEN_FILE = "control.token"  # noqa: S105 - a file's name
 MOST_OBSTACLES = 20  # lines of the log
-
-
-def build_catalog(context: Context) -> Catalog:
-    """Make all actions and probes."""
-    return Catalog(actions.build(context), probes.build(context), context.prometheus.number)
-
-
-def bare_context() -> Context:
-    """Return a context that reaches nothing: enough to check rules and to describe actions."""
-    http = Http()
-    return Context(http, Prometheus(None, http.session), Contacts())
-
-
-def live_context(settings: Settings) -> Context:
-    """Return a context that reaches what the settings name."""
-    http = Http()
-    return Context(http, Prometheus(settings.prometheus, http.session), Contacts())
 
 
 @dataclass(frozen=True, slots=True)

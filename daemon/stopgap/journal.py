@@ -47,6 +47,14 @@ class Sighting:
     then: tuple[Event, ...] = ()
 
 
+def check_texts(*texts: str) -> None:
+    """Raise ValueError for what no Journal keeps, as no text column can hold it: lone surrogates, and PostgreSQL's no NUL."""
+    together = "".join(texts)
+    together.encode()
+    if "\0" in together:
+        raise ValueError("a text holds NUL, which the store cannot keep")
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One committed event of one timeline."""

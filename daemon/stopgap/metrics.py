@@ -147,7 +147,9 @@ class Metrics:
             "fingerprint_mismatches_total", "Alerts whose fingerprint is not ours."
         )
         self._logins = self._counter("logins_refused_total", "Control requests with a wrong or no token.")
-        self._shed = self._counter("connections_shed_total", "Connections closed because there were too many.")
+        self._shed = self._counter(
+            "connections_shed_total", "Connections closed because there were too many."
+        )
 
     def _timeline(self) -> None:
         self._opened = self._counter("incidents_opened_total", "Incidents opened.", "rule")

@@ -12,8 +12,8 @@ from tests import prometheus_server
 
 from stopgap.action import Moment, Restored, Settled
 from stopgap.actions import Silence
-from stopgap.app import bare_context
 from stopgap.errors import TemporaryError
+from stopgap.stock import bare_context
 
 pytestmark = pytest.mark.xdist_group("alertmanager")
 

@@ -235,6 +235,16 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
     assert time.monotonic() - began < 10
 
 
+def test_playing_tests_of_rules_imports_no_database_and_no_daemon():
+    heavy = "sqlalchemy alembic aiohttp.web apprise prometheus_client stopgap.app stopgap.store stopgap.api"
+    code = (
+        "import sys, stopgap.stock, stopgap.suite.crew;"
+        f" print([m for m in {heavy.split()} if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
 def test_the_version_is_said():
     assert run("--version").stdout.startswith("stopgap ")
 

@@ -10,10 +10,10 @@ import pytest
 from tests.doubles.cloudflare import USERS_TOKEN, running_cloudflare
 
 from stopgap.action import Moment, Restored
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.plan import Plan, plan, plan_probes
 from stopgap.probe import Verdict
+from stopgap.stock import bare_context, build_catalog
 from stopgap.template import Scope
 
 RULES = Path(__file__).parents[2] / "rules" / "askproai"

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from stopgap.action import Moment, Restored
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.demo.lab import shipped_rules
 from stopgap.errors import PermanentError
 from stopgap.plan import Plan, plan
+from stopgap.stock import bare_context, build_catalog
 from stopgap.template import Scope
 
 CATALOG = build_catalog(bare_context())

@@ -10,13 +10,13 @@ from tests.intake import serving
 from typer.testing import CliRunner
 
 from stopgap.api import mount
-from stopgap.app import bare_context, build_catalog
 from stopgap.cli import app
 from stopgap.clock import SystemClock
 from stopgap.config import load
 from stopgap.errors import StoreError
 from stopgap.incident import Event, EventKind as K, Outcome
 from stopgap.journal import Append, Closing, Sighting
+from stopgap.stock import bare_context, build_catalog
 from stopgap.store import open_store
 from stopgap.transitions import fold
 

@@ -11,7 +11,6 @@ from tests.telling import People
 
 from stopgap.action import Restored, Reverted, Settled
 from stopgap.alert import Alert
-from stopgap.app import bare_context, build_catalog
 from stopgap.catalog import Catalog
 from stopgap.clock import LoopClock
 from stopgap.config import build_rule
@@ -22,6 +21,7 @@ from stopgap.journal import Line
 from stopgap.orders import NoSuchIncident, NotPossible, Orders
 from stopgap.probe import Finding, Verdict
 from stopgap.rulebook import Rulebook
+from stopgap.stock import bare_context, build_catalog
 from stopgap.store import open_store
 from stopgap.tell import Teller
 from stopgap.terms import Terms

@@ -15,13 +15,13 @@ from tests.property.live_twin import LiveTwin
 from tests.property.patient import PatientLoop
 
 from stopgap.alert import Alert, fingerprint
-from stopgap.app import build_catalog
 from stopgap.config.findings import Findings
 from stopgap.incident import Event, EventKind as K
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Verdict
 from stopgap.rule import Mode
 from stopgap.simulate.play import START, Stage
+from stopgap.stock import build_catalog
 from stopgap.suite.packs import Packs
 from stopgap.suite.running import run
 from stopgap.suite.script import read_scripts

@@ -6,7 +6,6 @@ import pytest
 from tests.backtesting import DAY, START, alert, at, ends, fires
 from tests.suites import pack
 
-from stopgap.app import build_catalog
 from stopgap.backtest.assumed import Assumed
 from stopgap.backtest.compare import differences
 from stopgap.backtest.history import HistoryError, Period
@@ -17,6 +16,7 @@ from stopgap.config import load
 from stopgap.probe import Verdict
 from stopgap.simulate.environ import PLACEHOLDER, Environ
 from stopgap.simulate.stage import Stage
+from stopgap.stock import build_catalog
 
 RULES = """
 rules:

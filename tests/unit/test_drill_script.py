@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.demo.lab import shipped_rules
 from stopgap.drill.expectation import Expectation, Kind
 from stopgap.drill.script import read_script
 from stopgap.errors import ConfigError
+from stopgap.stock import bare_context, build_catalog
 
 WHOLE = """
 name: pms-down

@@ -11,11 +11,11 @@ from tests.telling import DEFAULT, Company, People
 from tests.virtual import virtually
 from tests.world import START, rule
 
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.errors import TemporaryError
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Verdict
+from stopgap.stock import bare_context, build_catalog
 
 RULES = Path(__file__).parents[2] / "rules"
 SHIPPED = {each.name: each for each in load(RULES, build_catalog(bare_context()), environ={}).rules}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.guard import Reason, Refusal
 from stopgap.plan import plan, plan_probes, references, target_of
 from stopgap.rule import Rule, RungSpec
 from stopgap.simulate.environ import Environ
+from stopgap.stock import bare_context, build_catalog
 from stopgap.template import Scope, Template
 
 ROOT = Path(__file__).parents[2] / "rules"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stopgap.app import bare_context, build_catalog
 from stopgap.config import load
 from stopgap.config.codes import Odd
 from stopgap.simulate.environ import Environ
+from stopgap.stock import bare_context, build_catalog
 
 ROOT = Path(__file__).parents[2] / "rules"
 PACKS = sorted(path.parent.name for path in ROOT.glob("*/pack.yaml"))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from stopgap.app import bare_context, build_catalog
 from stopgap.backends import BACKENDS, locate
 from stopgap.backends.capability import Place
 from stopgap.reference import entries, markdown
+from stopgap.stock import bare_context, build_catalog
 
 ROOT = Path(__file__).parents[2]
 KNOWN = entries(build_catalog(bare_context()))

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from stopgap.alert import DRILL
-from stopgap.app import bare_context, build_catalog
 from stopgap.audience import ALWAYS
 from stopgap.config import load
 from stopgap.config.escalations import EscalationKeys
@@ -14,6 +13,7 @@ from stopgap.duration import print_duration
 from stopgap.guard import Reason
 from stopgap.rate import Rate
 from stopgap.rule import AtOnce, Limits
+from stopgap.stock import bare_context, build_catalog
 from stopgap.wording import FIELDS
 
 README = Path(__file__).resolve().parents[2] / "rules" / "README.md"

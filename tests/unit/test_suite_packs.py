@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stopgap.app import build_catalog
 from stopgap.config.findings import Findings
 from stopgap.simulate.play import Stage
+from stopgap.stock import build_catalog
 from stopgap.suite.crew import Played, play_all
 from stopgap.suite.packs import Packs, files_below
 from stopgap.suite.script import read_scripts

@@ -121,13 +121,13 @@ class _Asked:
 
 def _loaded(paths: tuple[Path, ...], given: dict[str, str]) -> _Rules:
     """Load rules; ends with 2 when something is wrong with them."""
-    from stopgap.app import build_catalog
     from stopgap.cli.problems import refuse
     from stopgap.config import Loaded, load
     from stopgap.errors import ConfigError, Problem
     from stopgap.matcher import MatcherIndex
     from stopgap.simulate.environ import Environ
     from stopgap.simulate.stage import Stage
+    from stopgap.stock import build_catalog
 
     found, problems = list[Loaded](), list[Problem]()
     for path in paths:
@@ -274,8 +274,8 @@ def _step(text: str | None) -> timedelta | None:
 def _replayed(
     rules: _Rules, history: "History", found: "list[Transition]", period: "Period", assumed: "Assumed"
 ) -> "Result":
-    from stopgap.app import build_catalog
     from stopgap.backtest.replay import Replay
+    from stopgap.stock import build_catalog
 
     replay = Replay(found, period, assumed)
     with _bar(f"replaying {rules.name}") as progress:

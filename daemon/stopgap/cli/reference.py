@@ -18,10 +18,10 @@ def actions(
     as_page: Annotated[bool, typer.Option("--markdown", help="Print all of it as one page.")] = False,
 ) -> None:
     """List what rules can name: actions, probes, and the places where things live."""
-    from stopgap.app import bare_context
     from stopgap.cli.problems import Format
     from stopgap.cli.rules import catalog
     from stopgap.reference import entries, markdown
+    from stopgap.stock import bare_context
 
     known = entries(catalog(bare_context(), Format.JSON if as_json else Format.TEXT))
     chosen = [entry for entry in known if name in (None, entry.name)]

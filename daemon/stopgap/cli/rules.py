@@ -45,7 +45,7 @@ def check(
             fail("--vars and --var go with PATHs: the running daemon has its own", WRONG_USAGE)
         trying.by_daemon(url, as_json=as_json)
         return
-    from stopgap.app import bare_context, live_context
+    from stopgap.stock import bare_context, live_context
 
     chosen = settings(vars=vars_, var=var)
     context = live_context(chosen) if live else bare_context()
@@ -65,8 +65,8 @@ def check(
 
 def catalog(context: "Context", form: Format) -> "Catalog":
     """Build what rules can name; ends with 2 when an installed package is in the way."""
-    from stopgap.app import build_catalog
     from stopgap.errors import ConfigError
+    from stopgap.stock import build_catalog
 
     try:
         return build_catalog(context)

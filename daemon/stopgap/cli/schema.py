@@ -23,8 +23,8 @@ def schema(
     """Print the JSON Schema of rules, for editors; with the actions and probes that are installed here."""
     import orjson
 
-    from stopgap.app import bare_context, build_catalog
     from stopgap.schema import PACK, RULES, SITE, schema_of, whole
+    from stopgap.stock import bare_context, build_catalog
 
     others = other_kinds()
     known = [RULES, PACK, SITE, *(one.name for one in others)]

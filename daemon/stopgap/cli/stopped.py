@@ -109,8 +109,8 @@ def report(data: Path, wanted: str) -> str:
 
 def _rule(document: Any) -> "Rule | None":
     """Build a stored rule version again, if it still can be."""
-    from stopgap.app import bare_context, build_catalog
     from stopgap.config import build_rule
+    from stopgap.stock import bare_context, build_catalog
 
     try:
         return build_rule(document, build_catalog(bare_context()))

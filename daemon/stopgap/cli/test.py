@@ -50,8 +50,8 @@ def play(
 
 def _played(paths: list[Path], chosen: Any, only: str, form: Format) -> "tuple[tuple[Result, ...], Coverage]":
     """Play the tests in these places that are wanted; ends with 2 when there are none, or one cannot be read."""
-    from stopgap.app import build_catalog
     from stopgap.simulate.play import Stage
+    from stopgap.stock import build_catalog
     from stopgap.suite.packs import Packs
 
     scripts = _scripts(paths, form)

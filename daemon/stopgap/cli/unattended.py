@@ -61,11 +61,12 @@ def explain(site: Site, body: Mapping[str, Any], nearest: int) -> dict[str, Any]
 
 
 async def _explain(site: Site, body: Mapping[str, Any], nearest: int) -> "Explanation":
-    from stopgap.app import bare_context, build_catalog, live_context, unreachable
+    from stopgap.app import unreachable
     from stopgap.clock import SystemClock
     from stopgap.config import build_rule, load
     from stopgap.engine import Engine
     from stopgap.explain import Explainer
+    from stopgap.stock import bare_context, build_catalog, live_context
     from stopgap.terms import Terms
 
     chosen = settings(rules=site.rules, mode=site.mode, vars=site.vars, var=site.var)

@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 
 from stopgap.action import Json
+from stopgap.brakes import brake_released, braked
 from stopgap.clock import Clock
 from stopgap.errors import StoreError
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind
-from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo
+from stopgap.journal import CONTROL, Append, Closing, Conflict, Line, Sighting, Stored, Undo, check_texts
 from stopgap.ledger import Brake, BrakeScope, Ledger
 from stopgap.opening import (
     Predecessor,
@@ -32,8 +33,6 @@ from stopgap.opening import (
     resolved,
 )
 from stopgap.simulate.rows import Permit, Place, Row, Rows
-from stopgap.store.brakes import brake_released, braked
-from stopgap.store.rows import check_texts
 
 OPENINGS = 100_000
 FADING = 1000  # closed incidents of which late messages may still be told, where nothing is kept

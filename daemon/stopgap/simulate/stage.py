@@ -20,7 +20,7 @@ from stopgap.prometheus import Answer as Vector, Element, Prometheus, RuleAlert,
 from stopgap.simulate.scene import START, Crash, Fate, Hidden, On, Scene
 
 Build = Callable[[Context], Catalog]
-"""Makes all actions and probes: `app.build_catalog`."""
+"""Makes all actions and probes: `stock.build_catalog`."""
 
 BY_THEMSELVES = frozenset({"wait", "manual"})  # actions without an outside: they run as they are
 REMEMBERED = 1000  # questions of a probe whose words are kept

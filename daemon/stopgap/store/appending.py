@@ -13,13 +13,13 @@ from sqlalchemy import bindparam, select
 from stopgap.action import Json
 from stopgap.guard import Reason, Refusal, Request, check
 from stopgap.incident import Event, EventKind
-from stopgap.journal import Append, Closing, Conflict
+from stopgap.journal import Append, Closing, Conflict, check_texts
 from stopgap.store import schema
 from stopgap.store.batch import Batch
 from stopgap.store.dialect import keep_first, upsert
 from stopgap.store.ledger import ledger
 from stopgap.store.receiving import receive
-from stopgap.store.rows import check_texts, encode, maybe_micros, micros
+from stopgap.store.rows import encode, maybe_micros, micros
 from stopgap.store.statement import Statement
 
 AFTERMATH = frozenset({EventKind.NOTIFIED, EventKind.NOTIFY_FAILED})

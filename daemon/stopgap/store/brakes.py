@@ -1,12 +1,10 @@
 """Brakes: put on and taken off in the same commit that writes it into `control`."""
 
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import bindparam
 
-from stopgap.incident import Event, EventKind
-from stopgap.ledger import Brake, BrakeScope
+from stopgap.brakes import braked
+from stopgap.incident import Event
+from stopgap.ledger import Brake
 from stopgap.store import schema
 from stopgap.store.batch import Batch
 from stopgap.store.dialect import upsert
@@ -16,23 +14,6 @@ _PUT_ON = upsert(schema.brake, "by", "why", "since", "until")
 _TAKE_OFF = schema.brake.delete().where(
     schema.brake.c.scope == bindparam("its_scope"), schema.brake.c.name == bindparam("its_name")
 )
-
-
-def braked(brake: Brake) -> Event:
-    """Return the event of a brake put on."""
-    until = brake.until.isoformat() if brake.until else None
-    detail: dict[str, Any] = {
-        "scope": brake.scope.value,
-        "name": brake.name,
-        "by": brake.by,
-        "why": brake.why,
-    }
-    return Event(EventKind.BRAKED, brake.since, {**detail, "until": until})
-
-
-def brake_released(scope: BrakeScope, name: str, by: str, at: datetime) -> Event:
-    """Return the event of a brake taken off."""
-    return Event(EventKind.BRAKE_RELEASED, at, {"scope": scope.value, "name": name, "by": by})
 
 
 def put_on(batch: Batch, brake: Brake) -> None:

@@ -29,14 +29,6 @@ def maybe_instant(stored: int | None) -> datetime | None:
     return None if stored is None else instant(stored)
 
 
-def check_texts(*texts: str) -> None:
-    """Raise ValueError for what no text column can hold: lone surrogates, and PostgreSQL's no NUL."""
-    together = "".join(texts)
-    together.encode()
-    if "\0" in together:
-        raise ValueError("a text holds NUL, which the store cannot keep")
-
-
 def encode(value: Any) -> str:
     """Return the JSON text of a value. Raises TypeError (orjson's) for what is not JSON: lone surrogates, sets, huge integers."""
     return orjson.dumps(value).decode()

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from stopgap.action import Json
+from stopgap.brakes import brake_released
 from stopgap.clock import Clock
 from stopgap.errors import StoreError
 from stopgap.guard import Refusal, Request
 from stopgap.incident import Event
-from stopgap.journal import Append, Conflict, Line, Sighting, Stored, Undo
+from stopgap.journal import Append, Conflict, Line, Sighting, Stored, Undo, check_texts
 from stopgap.ledger import Brake, BrakeScope, Ledger
 from stopgap.store import appending, brakes, dialect, inbox, meeting, reading, schema
 from stopgap.store.batch import Batch
@@ -26,7 +27,7 @@ from stopgap.store.delivery import Delivery
 from stopgap.store.inbox import Letter
 from stopgap.store.ledger import ledger
 from stopgap.store.pruning import Pruning
-from stopgap.store.rows import check_texts, encode
+from stopgap.store.rows import encode
 from stopgap.store.sqlite import Sqlite
 from stopgap.store.writer import PASS, Job, Writer
 
@@ -165,7 +166,7 @@ class Store:
 
     async def release(self, scope: BrakeScope, name: str, by: str, at: datetime) -> bool:
         """Take off a brake; False when there was none."""
-        event = brakes.brake_released(scope, name, by, at)
+        event = brake_released(scope, name, by, at)
         encode(event.detail)
         return await self._write(lambda batch: brakes.take_off(batch, event))
 

@@ -20,12 +20,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from stopgap.errors import StoreError
-from stopgap.journal import Line, Sighting
+from stopgap.journal import Line, Sighting, check_texts
 from stopgap.store.batch import Batch
 from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery, Parcel
 from stopgap.store.receiving import receive
-from stopgap.store.rows import check_texts, encode
+from stopgap.store.rows import encode
 from stopgap.store.tenure import Deposed, Tenure
 
 log = structlog.get_logger(__name__)
