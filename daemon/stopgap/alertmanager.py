@@ -21,7 +21,8 @@ from stopgap.survey import Answer, Flaw, Polled, State, Status, Survey, merged
 
 RESEND_DELAY = timedelta(minutes=1)  # Prometheus' default of `--rules.alert.resend-delay`
 TIMEOUT = timedelta(seconds=10)  # for all that one Alertmanager is asked in a survey
-_LARGEST = 64 * 1024 * 1024  # bytes of one answer; 20 000 alerts are 12 MB
+_LARGEST = 64 * 1024 * 1024  # bytes of all alerts; 20 000 are 12 MB
+_LARGE = 1024 * 1024  # bytes of any other answer
 _EVERY = ("active", "silenced", "inhibited", "unprocessed")
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")  # what Go's regexp.QuoteMeta escapes
 
@@ -45,11 +46,11 @@ class Alertmanager:
 
     async def status(self, timeout: timedelta) -> Status:  # noqa: ASYNC109 - the same
         """Return uptime and version. Raises ProbeError."""
-        return await self._endpoint.ask(Question("/api/v2/status", _LARGEST), _status, timeout)
+        return await self._endpoint.ask(Question("/api/v2/status", _LARGE), _status, timeout)
 
     async def receivers(self, timeout: timedelta) -> tuple[str, ...]:  # noqa: ASYNC109 - the same
         """Return the names of its receivers. Raises ProbeError."""
-        return await self._endpoint.ask(Question("/api/v2/receivers", _LARGEST), _receivers, timeout)
+        return await self._endpoint.ask(Question("/api/v2/receivers", _LARGE), _receivers, timeout)
 
     async def answer(self, receiver: str | None, timeout: timedelta) -> Answer:  # noqa: ASYNC109 - bounds all three
         """Ask for all that a survey needs. Raises ProbeError, also where there is no such receiver: its `[]` proves nothing."""

@@ -2,7 +2,7 @@
 
 A contact is a name and one or more Apprise URLs, which are secrets; a message goes to the first address that takes it. Apprise is
 imported at the first message and runs in four threads of our own. A thread cannot be cancelled, so all around it is bounded:
-the queue (a full one refuses), the sockets, each address, the whole message. Nothing here prints a URL.
+the queue (a full one refuses), the sockets, what is read from them, each address, the whole message. Nothing here prints a URL.
 
 Only the schemes of `SCHEMES` are sent to, and the web addresses that Apprise knows as one of these (a pasted Slack hook). The list
 holds services reached over the network; what runs commands, writes to this machine, or forwards to another Apprise is left out.
@@ -23,6 +23,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from stopgap.duration import print_duration
 from stopgap.errors import ActionError, PermanentError, TemporaryError
+from stopgap.leash import leash
 
 _SERVICES = """
 betterstack discord feishu firehydrant flock form forms gchat goalert goalerts gotify gotifys
@@ -36,6 +37,7 @@ SCHEMES = frozenset(_SERVICES.split())
 _LONGEST_TITLE, _LONGEST_BODY = 200, 4000  # characters
 _THREADS, _WAITING, _ATTEMPTS = 4, 64, 3
 _SOCKET = 4.0  # seconds for a connection, and for each read
+_LARGEST_ANSWER = 1024 * 1024  # bytes of all that an address says to one message
 _PER_ADDRESS = (
     8.0  # seconds until the next address is tried; less where there are many, so that each has its turn
 )
@@ -213,7 +215,8 @@ def _deliver(url: SecretStr, title: str, body: str) -> None:
     if service is None or not _known(service):
         raise PermanentError("an address is not one that Apprise can use: see its page of the service")
     service.socket_connect_timeout = service.socket_read_timeout = _SOCKET
-    taken = service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
+    with leash(_PER_ADDRESS, _LARGEST_ANSWER):
+        taken = service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT)
     if not taken:
         raise TemporaryError("an address did not take the message")
 

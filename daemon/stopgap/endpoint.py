@@ -37,10 +37,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer; `at` is its `Date`: now by the other side's clock, in whole seconds."""
+    """A whole answer; `at` is its `Date`: now by the other side's clock, in whole seconds. `body` is empty once it was read."""
 
     status: int
-    body: bytes
+    body: bytearray
     at: datetime | None
 
 
@@ -62,20 +62,24 @@ class Endpoint:
 
         Raises ProbeError with a short reason when there is no answer; what `read` raises beside it must be a ProbeError too.
         """
+        body = bytearray()
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 async for attempt in AsyncRetrying(
                     stop=stop_after_attempt(2), retry=retry_if_exception(_was_reset), reraise=True
                 ):
                     with attempt:
-                        reply = await self._exchange(question)
+                        reply = await self._exchange(question, body)
                 return read(reply) if len(reply.body) <= _INLINE else await asyncio.to_thread(read, reply)
         except TimeoutError:
             raise ProbeError(f"{self.name} did not answer within {print_duration(timeout)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ProbeError(f"{self.name} cannot be asked: {_reason(error)}") from None
+        finally:
+            body.clear()  # an error holds its frames, and they what they read, until the garbage collector comes by
 
-    async def _exchange(self, question: Question) -> Reply:
+    async def _exchange(self, question: Question, body: bytearray) -> Reply:
+        body.clear()
         async with self._session().request(
             "GET" if question.form is None else "POST",
             self._url + question.path,
@@ -84,7 +88,6 @@ class Endpoint:
             timeout=aiohttp.ClientTimeout(total=None),  # the caller's `asyncio.timeout` bounds it
             allow_redirects=False,
         ) as response:
-            body = bytearray()
             async for chunk in response.content.iter_chunked(65536):
                 body += chunk
                 if len(body) > question.largest:
@@ -92,7 +95,7 @@ class Endpoint:
                     raise ProbeError(
                         f"the answer of {self.name} is larger than {question.largest >> 20} MiB{cure}"
                     )
-            return Reply(response.status, bytes(body), _dated(response.headers.get("Date", "")))
+            return Reply(response.status, body, _dated(response.headers.get("Date", "")))
 
 
 def shown(text: str) -> str:

@@ -107,8 +107,16 @@ class Daemon:
     @property
     def rss(self) -> float:
         """Return its memory in MB."""
+        return self._memory("VmRSS:")
+
+    @property
+    def peak(self) -> float:
+        """Return the most memory that it had, in MB."""
+        return self._memory("VmHWM:")
+
+    def _memory(self, word: str) -> float:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(word):
                 return int(line.split()[1]) / 1024
         raise AssertionError("it is gone")
 
