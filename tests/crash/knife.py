@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from random import Random
@@ -88,11 +89,13 @@ class Blade:
     """The knife within a daemon: `at` is called wherever there is a point."""
 
     def __init__(self, knife: Knife) -> None:
+        self.passed: Counter[str] = Counter()
         self._knife = knife
         self._left = knife.n
 
     def at(self, point: str) -> None:
         """Pass a point; the last time, nobody returns."""
+        self.passed[point] += 1
         if point != self._knife.point or self._left <= 0:
             return
         self._left -= 1

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine as Database, event
@@ -19,13 +20,15 @@ import stopgap.backends.file
 import stopgap.service
 from stopgap.journal import CONTROL, Line
 from stopgap.settings import Settings
+from stopgap.store import Store
 from stopgap.store.delivery import Delivery, Parcel
+from stopgap.store.statement import Statement
 from stopgap.webhook import Webhook
 
 WRITER, READER = "stopgap journal", "stopgap reader"  # names of threads
-CHANGES = ("INSERT", "UPDATE", "DELETE")
 WITNESSED = ("flag",)
 WITNESS = "CRASH_WITNESS"  # where whoever watches the files listens
+PASSED = "CRASH_PASSED"  # a file for who wants to know which points were passed, in a life without a kill
 
 
 def launch(knife: dict[str, Any] | None, started: Callable[[], None]) -> int:
@@ -37,7 +40,10 @@ def launch(knife: dict[str, Any] | None, started: Callable[[], None]) -> int:
     stopgap.app.Webhook = _webhook(blade)  # type: ignore[misc,assignment]
     _watch_the_store(blade)
     _watch_the_files(blade)
-    return stopgap.service.run(Settings())
+    code = stopgap.service.run(Settings())
+    if PASSED in os.environ:
+        Path(os.environ[PASSED]).write_text(json.dumps(blade.passed))
+    return code
 
 
 class Mortal(stopgap.app.App):
@@ -69,9 +75,6 @@ class Mortal(stopgap.app.App):
         _around(engine, "use", after=lambda: self.blade.at("reload.used"))
         _around(engine, "_meet", after=lambda: self._loads > 1 and self.blade.at("reload.remembered"))
         _around(engine, "stop", after=lambda: self.blade.at("drain.acts"))
-        _around(
-            self.store, "close", lambda: self.blade.at("drain.store"), lambda: self.blade.at("drain.closed")
-        )
 
     def _line(self, line: Line) -> None:
         if line.incident != CONTROL:
@@ -178,6 +181,7 @@ def _watch_the_store(blade: Blade) -> None:
         send(self, parcel)
 
     Delivery.send = late  # type: ignore[method-assign]
+    _around(Store, "close", lambda: blade.at("drain.store"), lambda: blade.at("drain.closed"))
 
     @event.listens_for(Database, "commit")
     def commit(_: Any) -> None:
@@ -186,12 +190,20 @@ def _watch_the_store(blade: Blade) -> None:
             blade.at("commit.during")
 
     @event.listens_for(Database, "before_cursor_execute")
-    def execute(_c: Any, _u: Any, statement: str, _p: Any, _x: Any, _m: bool) -> None:  # noqa: FBT001
-        thread = threading.current_thread().name
-        if thread == WRITER and statement.startswith(CHANGES):
-            blade.at("batch.inside")
-        elif Mortal.opening and not thread.startswith((WRITER, READER)):
+    def execute(*_: Any) -> None:
+        if Mortal.opening and not threading.current_thread().name.startswith((WRITER, READER)):
             blade.at("start.opening")
+
+    for name in ("do", "each"):
+        setattr(Statement, name, _changing(getattr(Statement, name), blade))
+
+
+def _changing(change: Callable[..., Any], blade: Blade) -> Callable[..., Any]:
+    def changed(*arguments: Any) -> Any:
+        blade.at("batch.inside")
+        return change(*arguments)
+
+    return changed
 
 
 def _watch_the_files(blade: Blade) -> None:

@@ -5,6 +5,7 @@ after its effect and before its answer, which no line of the timeline can do.
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -106,6 +107,7 @@ class Shop:
             "STOPGAP_DATA": str(self.folder / "data"),
             "STOPGAP_LISTEN": f"127.0.0.1:{port}",
             "STOPGAP_CONTROL_TOKEN": "word",
+            "CRASH_PASSED": str(self.folder / "passed"),
         }
         knife = Knife("line", lines) if lines else Knife()
         self._daemon = await self._zygote.birth(environ, self.folder / "daemon.log", knife)
@@ -140,6 +142,23 @@ class Shop:
                 return
             await self.revive()
         raise AssertionError("never acknowledged")
+
+    async def reload(self) -> None:
+        """Let the daemon read its rules anew."""
+        assert self._daemon is not None
+        log = self.folder / "daemon.log"
+        done = log.read_text().count('"event":"reloaded"')
+        self._daemon.send(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while log.read_text().count('"event":"reloaded"') == done:
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> set[str]:
+        """Stop it as an operator does; returns the points that it passed."""
+        assert self._daemon is not None
+        await self._daemon.end(signal.SIGTERM)
+        assert self._daemon.code == 0
+        return set(json.loads((self.folder / "passed").read_text()))
 
     async def revive(self) -> None:
         """Start a daemon if the last one was killed."""

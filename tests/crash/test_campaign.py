@@ -3,10 +3,6 @@
 import pytest
 from tests.crash.campaign import Campaign, Figures
 from tests.crash.keeping import OnPostgres, OnSqlite
-from tests.crash.knife import POINTS
-from tests.crash.launcher import Mortal
-
-import stopgap.app
 
 
 def spare(figures: Figures, kills: int) -> None:
@@ -27,16 +23,3 @@ async def test_no_promise_is_broken_by_kills_on_sqlite(tmp_path, zygote, seed):
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_promise_is_broken_by_kills_on_postgres(tmp_path, zygote, postgres, seed):
     spare(await Campaign(seed, zygote, tmp_path, OnPostgres(postgres.database())).run(26), 26)
-
-
-def test_what_the_launcher_puts_points_around_is_there():
-    methods = {name for name, each in vars(Mortal).items() if callable(each) and not name.startswith("__")}
-    assert methods - {"_line"} <= {*vars(stopgap.app.App)}
-    assert {point.partition(".")[0] for point in POINTS} >= {
-        "commit",
-        "act",
-        "revert",
-        "reload",
-        "start",
-        "drain",
-    }

@@ -3,7 +3,10 @@
 import sqlite3
 
 import pytest
+from tests.crash.knife import POINTS
 from tests.crash.shop import Shop
+
+OUTSIDE = {"moment", "effect.before", "effect.after"}
 
 WHOLE = [
     "opened", "permitted", "rung_started", "observed", "step_started", "step_succeeded",
@@ -29,6 +32,14 @@ async def test_without_a_kill_the_incident_has_the_lines_that_the_kills_are_coun
         assert [line["event"] for line in timeline] == WHOLE
         shop.check()
         assert len(shop.effects()) == 2
+
+
+async def test_a_life_without_a_kill_passes_every_point_at_which_it_could_be_killed(tmp_path, zygote):
+    async with Shop(tmp_path, zygote) as shop:
+        await shop.start()
+        await live(shop)
+        await shop.reload()
+        assert await shop.stop() == {*POINTS} - OUTSIDE
 
 
 @pytest.mark.parametrize("lines", range(1, len(WHOLE) + 1))
