@@ -4,9 +4,11 @@ A chunk keeps the writer for milliseconds, and waits while others wait. A clock 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -17,10 +19,13 @@ from stopgap.rulebook import Rulebook
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 SETTLE = 600.0  # seconds from the start on: recovery goes first, and a clock that is wrong may be set
 EVERY = 3600.0  # seconds
-PAUSE = 0.1  # seconds between two chunks
-PATIENCE = 10  # pauses that a chunk waits at most while others wait for the writer
+SHARE = 0.01  # of the writer's time at most: of a hundred who come, one finds a chunk under way
+PAUSE, LONGEST = 0.05, 5.0  # seconds between two chunks
+PATIENCE = 20  # pauses that a chunk waits at most while others wait for the writer
 JUMP = timedelta(minutes=10)  # of the wall clock between two rounds
 
 
@@ -46,6 +51,7 @@ class Pruner:
     retention: timedelta
     on_round: Callable[[int, datetime | None], None] = lambda _incidents, _oldest: None
     _task: asyncio.Task[None] | None = None
+    _pause: float = PAUSE
     _ahead: float | None = None  # seconds that the wall clock was ahead of the loop's
 
     def begin(self) -> None:
@@ -103,16 +109,14 @@ class Pruner:
         while page := await self.archive.due(done.before, after):
             after, rest = page[-1], tuple(page)
             while rest:
-                await self._let_others_go_first()
-                dropped = await self.archive.drop(rest, done.before)
+                dropped = await self._after_others(partial(self.archive.drop, rest, done.before))
                 done.incidents += dropped.incidents
                 done.lines += dropped.lines
                 rest = dropped.rest
 
     async def _drop_control(self, done: Round) -> None:
         while True:
-            await self._let_others_go_first()
-            dropped = await self.archive.drop_control(done.before)
+            dropped = await self._after_others(partial(self.archive.drop_control, done.before))
             done.control += dropped
             if not dropped:
                 return
@@ -120,13 +124,18 @@ class Pruner:
     async def _drop_documents(self, done: Round) -> None:
         unnamed = await self.archive.unnamed()
         for first in range(0, len(unnamed), DOCUMENTS):
-            await self._let_others_go_first()
-            in_force = self.rulebook().versions().keys()
-            done.documents += await self.archive.forget(unnamed[first : first + DOCUMENTS], in_force)
+            some, in_force = unnamed[first : first + DOCUMENTS], self.rulebook().versions().keys()
+            done.documents += await self._after_others(partial(self.archive.forget, some, in_force))
 
-    async def _let_others_go_first(self) -> None:
-        await asyncio.sleep(PAUSE)
+    async def _after_others(self, chunk: Callable[[], Awaitable[T]]) -> T:
+        """Do one chunk, after a pause that is the longer the longer the last one took, and when nobody else waits."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._pause)
         for _ in range(PATIENCE):
             if not self.archive.waiting:
-                return
+                break
             await asyncio.sleep(PAUSE)
+        began = loop.time()
+        dropped = await chunk()
+        self._pause = min(max((loop.time() - began) / SHARE, PAUSE), LONGEST)
+        return dropped

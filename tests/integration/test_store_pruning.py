@@ -154,9 +154,9 @@ async def test_a_chunk_holds_few_incidents_and_few_lines(store: Store, clock):
         await over(store, clock, f"small-{n}")
     for n in range(4):
         clock.move(seconds=1)
-        await over(store, clock, f"large-{n}", notes=96)
+        await over(store, clock, f"large-{n}", notes=2 * pruning.LINES // 3 - 4)
     clock.move(days=8)
-    assert await prune(store, clock) == [pruning.INCIDENTS, 5 + 2, 2]
+    assert await prune(store, clock) == [pruning.INCIDENTS, 5 + 1, 1, 1, 1]
     assert set((await counted(store)).values()) == {0}
 
 

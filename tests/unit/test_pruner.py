@@ -9,11 +9,10 @@ from structlog.testing import capture_logs
 from tests.journal_examples import HandClock
 from tests.virtual import virtually
 
-from stopgap import pruner as module
 from stopgap.clock import LoopClock
 from stopgap.errors import StoreError
 from stopgap.matcher import MatcherIndex
-from stopgap.pruner import EVERY, PATIENCE, PAUSE, SETTLE, Pruner
+from stopgap.pruner import EVERY, LONGEST, PATIENCE, PAUSE, SETTLE, SHARE, Pruner
 from stopgap.retention import DOCUMENTS, Dropped, Due
 from stopgap.rule import Rule
 from stopgap.rulebook import Rulebook
@@ -32,6 +31,7 @@ class Attic:
         self.control = 0
         self.versions: list[str] = []
         self.waiting = 0
+        self.takes = 0.0  # seconds
         self.away = False
         self.asked: list[datetime] = []
         self.drops: list[tuple[float, int]] = []
@@ -44,6 +44,7 @@ class Attic:
         return [one for one in self.left if one.place > behind][: self.page]
 
     async def drop(self, due, before):
+        await asyncio.sleep(self.takes)
         some = due[: self.chunk]
         self.drops.append((asyncio.get_running_loop().time(), len(some)))
         self.left = [one for one in self.left if one not in some]
@@ -118,6 +119,17 @@ async def test_a_chunk_waits_while_others_wait_but_not_for_ever():
     assert archive.drops[0][0] == pytest.approx(PAUSE * (PATIENCE + 1))
 
 
+@pytest.mark.parametrize(("takes", "pause"), [(0.0001, PAUSE), (0.002, 0.2), (0.02, 2.0), (9.0, LONGEST)])
+@virtually
+async def test_the_longer_a_chunk_takes_the_rarer_it_is(takes, pause):
+    archive = Attic(15)
+    archive.takes = takes
+    await pruner(archive).round()
+    _, *times = [at for at, _ in archive.drops]
+    assert [later - at - takes for at, later in pairwise(times)] == pytest.approx([pause] * 4)
+    assert takes / (takes + pause) <= SHARE or pause == LONGEST
+
+
 @virtually
 async def test_it_begins_when_the_start_is_over_and_comes_back_every_hour():
     archive = Attic()
@@ -187,9 +199,9 @@ async def test_after_a_jump_of_the_clock_a_round_is_left_out():
 
 
 @virtually
-async def test_one_line_says_what_a_round_threw_away_and_none_that_it_threw_nothing(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.5)
+async def test_one_line_says_what_a_round_threw_away_and_none_that_it_threw_nothing():
     archive = Attic(4, chunk=2)
+    archive.takes = 0.01
     with capture_logs() as logs:
         await pruner(archive, HandClock(START)).round()
         await pruner(archive, HandClock(START)).round()
@@ -201,6 +213,6 @@ async def test_one_line_says_what_a_round_threw_away_and_none_that_it_threw_noth
             "incidents": 4,
             "lines": 40,
             "documents": 0,
-            "seconds": 1.5,
+            "seconds": 2.1,
         }
     ]

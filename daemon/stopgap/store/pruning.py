@@ -33,8 +33,8 @@ from stopgap.store.batch import Batch
 from stopgap.store.rows import instant, micros
 
 PAGE = 500  # incidents that are looked for at once
-INCIDENTS = 20  # of one chunk
-LINES = 250  # of one chunk
+INCIDENTS = 10  # of one chunk
+LINES = 150  # of one chunk
 LOADS = 3  # of rules: those in force, those that come into force, and one that failed to
 
 _incident, _journal, _version = schema.incident.c, schema.journal.c, schema.rule_version.c
