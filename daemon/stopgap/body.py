@@ -1,10 +1,9 @@
 """Body: what a client sends after its header, read to a limit of bytes, of time, and of memory shared by all clients."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import ClientError, web
 
@@ -39,22 +38,25 @@ class Room:
         self.limit = limit
         self.taken = 0
 
-    @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """Give a share that grows with a body and is returned at the end."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.taken -= share.size
+    def share(self) -> "Share":
+        """Give a share that grows with a body; as a context, it is returned at the end."""
+        return Share(self)
 
 
 class Share:
     """What one body takes of the room."""
 
+    __slots__ = ("_room", "size")
+
     def __init__(self, room: Room) -> None:
         self._room = room
         self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.taken -= self.size
 
     def grow(self, size: int) -> None:
         """Take more. Raises BodyRefused (503) when the room is full."""

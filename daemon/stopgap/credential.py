@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 LONGEST_HEADER = 8192  # characters of an Authorization header that are looked at
+FEW = 16  # headers that show the word: one for each way in which clients write it
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,22 @@ class Credential:
 
     word: SecretStr | None = field(default=None, repr=False)
     basic: bool = False
+    _admitted: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     def admits(self, authorization: str) -> bool:
-        """Tell whether the value of an Authorization header shows the word."""
-        if self.word is None:
+        """Tell whether the value of an Authorization header shows the word.
+
+        Headers that did are looked up by their hash, which is keyed anew in each process: its time tells nothing of what they say.
+        """
+        if self.word is None or authorization in self._admitted:
             return True
         shown = self._shown(authorization[:LONGEST_HEADER])
         same = hmac.compare_digest(_digest(shown), _digest(self.word.get_secret_value().encode()))
-        return same and shown != b""
+        if not same or shown == b"":
+            return False
+        if len(self._admitted) < FEW and len(authorization) <= LONGEST_HEADER:
+            self._admitted.add(authorization)
+        return True
 
     def challenge(self) -> str:
         """Return the value of WWW-Authenticate (RFC 9110, 11.6.1) that a refusal carries."""

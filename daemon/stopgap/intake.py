@@ -82,6 +82,7 @@ class Intake:
         self._by_alert = Marks()  # incidents
         self._served = Marks()  # rules
         self._places: dict[str, tuple[Place, ...]] = {}
+        self._own: dict[str, Place] = {}  # of incidents
         self._receiving = 0
         self.on_repeat: Callable[[str], None] = lambda _fingerprint: None
         self.make_way: Callable[[Sequence[Sighting]], Awaitable[None]] = (
@@ -96,6 +97,7 @@ class Intake:
     def forget_places(self) -> None:
         """Look anew where each alert belongs: the rules have changed."""
         self._places.clear()
+        self._own.clear()
 
     def joined(self, identifier: str, fingerprints: Iterable[str]) -> None:
         """Take note of alerts that became part of an incident."""
@@ -103,6 +105,7 @@ class Intake:
 
     def closed(self, state: Incident, served: Collection[str]) -> None:
         """Take note of an incident that is over, and which of its alerts are served."""
+        self._own.pop(state.id, None)
         self._by_alert.remove(state.id, state.alerts)
         self._served.add(state.rule, served)
 
@@ -156,15 +159,22 @@ class Intake:
             if len(self._places) >= REMEMBERED:
                 self._places.clear()
             self._places[alert.fingerprint] = matched
-        own = {}
-        for identifier in self._by_alert.of(alert.fingerprint):
-            state = self._ward.incidents[identifier]
-            rule = self._ward.rule_of(state) or self._ward.rulebook.rules.get(state.rule)
-            if rule is not None:
-                own[rule.id] = Place(rule, state.target, state.flaw, state)
-        if not own:
+        identifiers = self._by_alert.of(alert.fingerprint)
+        if not identifiers:
             return matched
-        return (*own.values(), *(place for place in matched if place.rule.id not in own))
+        own = {place.rule.id: place for place in map(self._own_place, identifiers) if place is not None}
+        return (*own.values(), *[place for place in matched if place.rule.id not in own])
+
+    def _own_place(self, identifier: str) -> Place | None:
+        """Return the place of an incident, mostly the same as when it was asked for last."""
+        state, known = self._ward.incidents[identifier], self._own.get(identifier)
+        if known is not None and known.state is state:
+            return known
+        rule = self._ward.rule_of(state) or self._ward.rulebook.rules.get(state.rule)
+        if rule is None:
+            return None
+        self._own[identifier] = place = Place(rule, state.target, state.flaw, state)
+        return place
 
     def serves(self, rule: str, fingerprint: str) -> bool:
         """Tell whether a rule is done with an alert until it is over: a person closed its incident."""

@@ -18,6 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from stopgap.abacus import Abacus, Family
 from stopgap.alert import BadAlert
 from stopgap.guard import Reason
 from stopgap.incident import Event, EventKind as K, Incident, Outcome, Role
@@ -84,6 +85,7 @@ class Metrics:
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's switch is global; nobody asks when a counter was made
         self.registry = CollectorRegistry()
+        self._abacus = Abacus(self.registry)
         self._intake()
         self._timeline()
         self._process()
@@ -137,6 +139,7 @@ class Metrics:
             "alerts_rejected_total", "Malformed alerts of good notifications.", "reason"
         )
         self._matched = self._counter("alerts_matched_total", "Alerts that matched a rule.", "rule")
+        self._matched_by = Family(self._matched)
         self._by_code = {code: self._notifications.labels(str(code)) for code in CODES}
         self._firing, self._resolved = (self._received.labels(status) for status in ("firing", "resolved"))
         self._unmatched = self._counter("alerts_unmatched_total", "Alerts that matched no rule.")
@@ -153,6 +156,7 @@ class Metrics:
 
     def _timeline(self) -> None:
         self._opened = self._counter("incidents_opened_total", "Incidents opened.", "rule")
+        self._opened_by = Family(self._opened)
         self._closed = self._counter("incidents_closed_total", "Incidents closed.", "rule", "outcome")
         self._actions = self._counter(
             "actions_total", "Acts forward, by what came of them.", "action", "result"
@@ -223,7 +227,7 @@ class Metrics:
 
     def answered(self, code: int) -> None:
         """Count one notification by the status of its answer."""
-        self._by_code[code].inc()
+        self._abacus.count(self._by_code[code])
 
     def took(self, firing: int, resolved: int, taken: Taken) -> None:
         """Count alerts that are on disk, or changed nothing."""
@@ -233,9 +237,9 @@ class Metrics:
             (self._unmatched, taken.unmatched),
         ):
             if count:
-                status.inc(count)
+                self._abacus.count(status, count)
         for rule, count in taken.matched.items():
-            self._matched.labels(rule).inc(count)
+            self._abacus.count(self._matched_by.of(rule), count)
 
     def leads(self, epoch: int, *, certain: bool) -> None:
         """Note whether this daemon leads, and in which epoch of a shared database."""
@@ -349,7 +353,7 @@ class Metrics:
             count(event, state)
 
     def _on_opened(self, _: Event, state: Incident) -> None:
-        self._opened.labels(state.rule).inc()
+        self._abacus.count(self._opened_by.of(state.rule))
 
     def _on_overtaken(self, _: Event, state: Incident) -> None:
         """Count what was a drill as an incident: from here on it is one."""

@@ -185,13 +185,12 @@ class Template:
 
     def render(self, scope: Scope, *, prose: bool = False) -> Text:
         """Put the values in; the result is a SecretStr when a secret takes part. Raises Unresolved or UnsafeLabel."""
-        out, secret = "", False
+        out = ""
         for part in self.parts:
-            if isinstance(part, str):
-                out += part
-            else:
-                out += _value(part, scope, out, prose=prose)
-                secret = secret or part.reference.kind is RefKind.SECRETS
+            out += part if isinstance(part, str) else _value(part, scope, out, prose=prose)
+        secret = any(
+            not isinstance(part, str) and part.reference.kind is RefKind.SECRETS for part in self.parts
+        )
         return SecretStr(out) if secret else out
 
     def bind_vars(self, values: Mapping[str, str]) -> "Template | str | int":

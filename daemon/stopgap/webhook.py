@@ -29,6 +29,7 @@ PATH = "/webhook"
 CODES = (200, 400, 401, 408, 413, 415, 503)
 """Every status that this edge answers."""
 
+JSON = "application/json"
 SLICE = 0.005  # seconds of parsing between two breaths of the event loop
 SMALL = 4 * 1024  # bytes: what bodies up to this size say is remembered
 LARGE = 256 * 1024  # bytes: from here on, bodies are worked off one after the other
@@ -152,7 +153,7 @@ class Webhook:
             return refusal
         if hdrs.CONTENT_ENCODING in headers:
             raise BodyRefused(415, "send without Content-Encoding")
-        if request.content_type != "application/json":
+        if headers.get(hdrs.CONTENT_TYPE) != JSON and request.content_type != JSON:
             raise BodyRefused(415, "Content-Type must be application/json")
         with self._room.share() as share:
             body = await read_body(request, share, self._limits.body, self._limits.within)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from stopgap.credential import Credential
+from stopgap.credential import FEW, Credential
 from stopgap.seldom import MOST_KEYS, Seldom
 
 
@@ -66,3 +66,15 @@ def test_keys_that_strangers_invent_do_not_fill_the_memory():
     seldom = Seldom(timedelta(seconds=10), lambda: 0.0)
     answers = [seldom.ask(f"key {n}") for n in range(10 * MOST_KEYS)]
     assert sum(answer is not None for answer in answers) == MOST_KEYS + 1
+
+
+def test_a_header_that_showed_the_word_still_does_and_lets_no_other_in():
+    credential = Credential(SecretStr("word"), basic=True)
+    for _ in range(2):
+        assert credential.admits("Bearer word")
+        assert not credential.admits("Bearer wore")
+    for n in range(100):
+        assert credential.admits(basic(f"user-{n}:word".encode()))
+    assert len(credential._admitted) == FEW
+    assert "word" not in repr(credential)
+    assert credential == Credential(SecretStr("word"), basic=True)
