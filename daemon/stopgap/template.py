@@ -188,9 +188,7 @@ class Template:
         out = ""
         for part in self.parts:
             out += part if isinstance(part, str) else _value(part, scope, out, prose=prose)
-        secret = any(
-            not isinstance(part, str) and part.reference.kind is RefKind.SECRETS for part in self.parts
-        )
+        secret = any(not isinstance(p, str) and p.reference.kind is RefKind.SECRETS for p in self.parts)
         return SecretStr(out) if secret else out
 
     def bind_vars(self, values: Mapping[str, str]) -> "Template | str | int":
