@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
+from yarl import URL
 
 from stopgap.api.desk import Reloaded
 from stopgap.api.gate import border
@@ -17,6 +18,7 @@ from stopgap.webhook import Webhook
 
 WITHIN = aiohttp.ClientTimeout(total=60, sock_connect=3)
 LARGEST = 4 * 1024 * 1024  # bytes of a request that is passed on
+LARGEST_OF_STRANGERS = 64 * 1024  # of one without the token, such as an answer to a link
 PASSED_ON = "Stopgap-Passed-On"
 """The header of a request that was passed on: nobody passes it on again."""
 _OWN = frozenset(
@@ -80,22 +82,35 @@ class Forward:
             (name, value) for name, value in request.headers.items() if name.lower() not in _OWN
         )
         headers[PASSED_ON] = "1"
-        if (request.content_length or 0) > LARGEST:
-            raise Problem(413, "the request is too large")
-        body = await request.read()
+        body = await self._body(request)
         try:
             async with self._session().request(
                 request.method,
-                url + request.raw_path,
+                URL(url + request.raw_path, encoded=True),
                 headers=headers,
                 data=body or None,
                 allow_redirects=False,
+                auto_decompress=False,
                 timeout=WITHIN,
             ) as answer:
                 said = {name: value for name, value in answer.headers.items() if name.lower() not in _OWN}
                 return web.Response(status=answer.status, body=await answer.read(), headers=said)
         except (aiohttp.ClientError, TimeoutError):
             raise Problem(503, "the daemon that leads does not answer: try again in a few seconds") from None
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Read what is to be passed on: little of what comes without the token, which the leader will ask for."""
+        admitted = self._token.admits(request.headers.get(hdrs.AUTHORIZATION, ""))
+        most = LARGEST if admitted else LARGEST_OF_STRANGERS
+        body = bytearray()
+        if (request.content_length or 0) <= most:
+            async for piece in request.content.iter_any():
+                body += piece
+                if len(body) > most:
+                    break
+            else:
+                return bytes(body)
+        raise Problem(413, "the request is too large", headers={str(hdrs.CONNECTION): "close"})
 
     def _leader(self, request: web.Request) -> str:
         leader = self._standby.leader

@@ -13,16 +13,17 @@ from stopgap.crowd import Crowd, room
 BACKLOG = 1024  # connections that wait to be taken
 AT_ONCE = 32  # connections that are taken in one turn of the loop
 SHUTDOWN = 5.0  # seconds that open connections are given at the end
+TURNS = 3  # of the loop until a connection that asked for its protocol has it
 STALLED = 30.0  # seconds that a client may leave its answer unread
 
 
 class Front:
-    """Opened by the first `show`."""
+    """Opened by the first `show`. The sockets stay: a door that closes loses who is just coming in."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
-        self._sockets: list[socket.socket] = []
         self._runner: web.AppRunner | None = None
+        self._crowd: Crowd | None = None
         self._doors: list[asyncio.Server] = []
         self.on_shed: Callable[[], object] = lambda: None
         """Hears of each connection that went because there were too many."""
@@ -31,30 +32,34 @@ class Front:
         """Let this application answer from now on. Raises OSError when the address cannot be listened on."""
         runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
         await runner.setup()
-        doors, self._doors = self._doors, []
         before, self._runner = self._runner, runner
-        if not self._sockets:
-            self._sockets = _listening(*self._address)
         if runner.server is None:
             raise AssertionError("it is set up")
-        crowd, loop = Crowd(runner.server, room(), self.on_shed), asyncio.get_running_loop()
-        for each in self._sockets:
-            self._doors.append(await loop.create_server(crowd.enter, sock=each.dup(), backlog=AT_ONCE))
-            each.listen(BACKLOG)  # asyncio's `backlog` is both, and it takes all before it looks at one
-        await _end(doors, before)
+        self._crowd = Crowd(runner.server, room(), self.on_shed)
+        if not self._doors:
+            await self._open()
+        if before is not None:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            await before.cleanup()
 
     async def close(self) -> None:
         """Take no more requests, and end those that are open."""
-        for each in self._sockets:
-            each.close()
-        await _end(self._doors, self._runner)
+        for door in self._doors:
+            door.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        for each in _listening(*self._address):
+            self._doors.append(await loop.create_server(self._enter, sock=each, backlog=AT_ONCE))
+            each.listen(BACKLOG)  # asyncio's `backlog` is both, and it takes all before it looks at one
 
-async def _end(doors: list[asyncio.Server], runner: web.AppRunner | None) -> None:
-    for door in doors:
-        door.close()
-    if runner is not None:
-        await runner.cleanup()
+    def _enter(self) -> asyncio.Protocol:
+        if self._crowd is None:
+            raise AssertionError("it is shown")
+        return self._crowd.enter()
 
 
 def _listening(host: str, port: int) -> list[socket.socket]:

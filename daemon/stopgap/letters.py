@@ -57,6 +57,10 @@ class Tally(Protocol):
         """Note how many letters were found."""
         ...
 
+    def unreadable(self) -> None:
+        """Count one letter that could not be read."""
+        ...
+
 
 class Postman:
     """Brings letters to the engine, until `stop`; also the intake of the daemon that leads: letters that came before come first."""
@@ -68,7 +72,8 @@ class Postman:
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
         self._round_under_way = asyncio.Lock()
-        self._rounds = 0
+        self._rounds = 0  # begun
+        self._done = 0  # the last round that worked off all that was there
 
     def begin(self) -> None:
         """Look into the box from now on."""
@@ -84,14 +89,23 @@ class Postman:
         """Make what these alerts change durable, after what others were told before. Raises StoreError."""
         asked = self._rounds
         async with self._round_under_way:
-            if self._rounds == asked:  # none began since
+            if self._rounds == asked:  # none that began since worked
                 await self._round()
-        return await self._intake.receive(alerts)
+        taken = await self._intake.receive(alerts)
+        if not taken.news and not self._store.leads:  # nothing was written, which would have proved that
+            raise StoreError(
+                "it is not certain that no other daemon leads by now: what is no news here may be news there"
+            )
+        return taken
 
     async def _go(self) -> None:
+        given_up = True
         while True:
             pause = STORE_AGAIN
             with suppress(StoreError):  # said by whoever writes
+                if given_up:
+                    await self._store.try_anew()
+                    given_up = False
                 async with self._round_under_way:
                     await self._round()
                 pause = EVERY
@@ -100,8 +114,10 @@ class Postman:
     async def _round(self) -> None:
         """Work off all that is there."""
         self._rounds += 1
+        this = self._rounds
         while await self._some():
             pass
+        self._done = this
 
     async def _some(self) -> bool:
         """Work off the oldest letters; False when there was none."""
@@ -121,7 +137,8 @@ class Postman:
             raise
         except Exception:  # border: letter. One that another version wrote must not hold up the others
             log.exception("letter_unreadable", number=letter.number)
-            await self._store.unreadable(letter.number)
+            if await self._store.unreadable(letter.number):
+                self._tally.unreadable()
             return False
         self._tally.took(0, 0, taken)
         return True

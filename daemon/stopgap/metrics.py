@@ -201,6 +201,9 @@ class Metrics:
             "inbox_letters",
             "Notifications that daemons which stand by have taken, found at the last look; at most 100.",
         )
+        self._unread = self._counter(
+            "inbox_unreadable_total", "Notifications taken by daemons which stand by that could not be read."
+        )
         self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop woke up.", _LAG)
         self._heartbeat = self._gauge("heartbeat_timestamp_seconds", "When the event loop last turned.")
         self._ahead = 0.0
@@ -249,6 +252,10 @@ class Metrics:
     def waiting(self, letters: int) -> None:
         """Note how many letters of other daemons were found."""
         self._letters.set(letters)
+
+    def unreadable(self) -> None:
+        """Count one letter of another daemon that could not be read."""
+        self._unread.inc()
 
     def rejected(self, reason: str, count: int) -> None:
         """Count alerts of a good notification that were not taken."""

@@ -1,66 +1,260 @@
-"""Letters are worked off so that a crash between their end and their deletion changes nothing."""
+"""Letters on virtual time: what a daemon that stands by leaves, and how the one that leads works it off."""
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from dataclasses import dataclass, field, replace
 
+import pytest
+from tests.virtual import virtually
+
+from stopgap.alert import Alert
+from stopgap.clock import SystemClock
+from stopgap.errors import StoreError
+from stopgap.explain import alert_with
 from stopgap.intake import Received
-from stopgap.letters import Postman, apart
+from stopgap.letters import MOST, Letterbox, Postman, apart
 from stopgap.store import Letter
 
-
-def letter(number: int, *alerts: tuple[str, bool]) -> Letter:
-    told = [
-        {
-            "labels": {"alertname": name},
-            "annotations": {},
-            "starts_at": "2026-11-21T09:00:00+00:00",
-            "ends_at": None,
-            "firing": firing,
-            "generator_url": "",
-            "fingerprint": name,
-        }
-        for name, firing in alerts
-    ]
-    return Letter("stopgap", 0, told, number)
+TRIES = 2
 
 
+def alert(name: str = "Down") -> Alert:
+    made = alert_with({"alertname": name}, SystemClock().now())
+    assert isinstance(made, Alert)
+    return made
+
+
+def letter(number: int, *names: str, **more) -> Letter:
+    return Letter("stopgap", 0, [alert(name).as_json() for name in names], number, **more)
+
+
+@dataclass
 class Box:
-    """A store with letters, and the engine that hears them; `log` says in which order."""
+    """The part of a store, and of a standby, that letters concern."""
 
-    def __init__(self, *letters: Letter) -> None:
-        self.waiting = list(letters)
-        self.log: list[Any] = []
+    kept: dict[int, Letter] = field(default_factory=dict)
+    given_up: set[int] = field(default_factory=set)
+    thrown: list[list[int]] = field(default_factory=list)
+    leads: bool = True
+    tries: dict[int, int] = field(default_factory=dict)
+    error: StoreError | None = None
 
-    async def letters(self, most: int) -> tuple[Letter, ...]:
-        return tuple(self.waiting[:most])
+    def _fails(self):
+        if self.error is not None:
+            raise self.error
 
-    async def answered(self, numbers: Sequence[int]) -> None:
-        self.waiting = [each for each in self.waiting if each.number not in numbers]
-        self.log.append(list(numbers))
+    async def put_by(self, letter):
+        self._fails()
+        number = len(self.kept) + 1
+        self.kept[number] = replace(letter, number=number)
 
-    async def receive(self, alerts: Any, by: str = "") -> Received:
-        self.log += [(alert.fingerprint, alert.firing) for alert in alerts]
-        return Received()
+    async def letters(self, most):
+        self._fails()
+        await asyncio.sleep(0)
+        return tuple(each for number, each in self.kept.items() if number not in self.given_up)[:most]
+
+    async def answered(self, numbers):
+        self._fails()
+        self.thrown.append(list(numbers))
+        for number in numbers:
+            del self.kept[number]
+
+    async def unreadable(self, number):
+        self.tries[number] = self.tries.get(number, 0) + 1
+        if self.tries[number] < TRIES:
+            return False
+        self.given_up.add(number)
+        return True
+
+    async def try_anew(self):
+        self._fails()
+        self.given_up.clear()
 
 
+@dataclass
+class Engine:
+    """Takes alerts, or fails."""
+
+    names: list[str] = field(default_factory=list)
+    heard: list[tuple[str, int]] = field(default_factory=list)
+    error: Exception | None = None
+
+    async def receive(self, alerts, by=""):
+        if self.error is not None:
+            raise self.error
+        self.names += [each.labels["alertname"] for each in alerts]
+        return Received({"p/r": len(alerts)})
+
+
+@dataclass
 class Tally:
-    def took(self, firing: int, resolved: int, taken: Received) -> None: ...
+    matched: int = 0
+    seen: list[int] = field(default_factory=list)
+    lost: int = 0
 
-    def waiting(self, letters: int) -> None: ...
+    def took(self, firing, resolved, taken):
+        assert (firing, resolved) == (0, 0)  # whoever wrote the letter counted them
+        self.matched += sum(taken.matched.values())
+
+    def waiting(self, letters):
+        self.seen.append(letters)
+
+    def unreadable(self):
+        self.lost += 1
 
 
-def test_neighbours_that_speak_of_different_alerts_stay_together():
-    first, second, third = (
-        letter(1, ("a", True)),
-        letter(2, ("b", True), ("c", True)),
-        letter(3, ("d", False)),
-    )
-    assert list(apart((first, second, third))) == [[first, second, third]]
-    assert list(apart(())) == []
+class Office:
+    """A postman, and what he goes between."""
+
+    def __init__(self, *letters: Letter):
+        self.box, self.engine, self.tally = Box({each.number: each for each in letters}), Engine(), Tally()
+        heard = self.engine.heard
+        self.postman = Postman(self.box, self.engine, self.tally, lambda *said: heard.append(said))
+
+    async def passes(self, seconds: float) -> None:
+        self.postman.begin()
+        await asyncio.sleep(seconds)
+        await self.postman.stop()
 
 
-async def test_what_is_said_twice_of_one_alert_is_thrown_away_before_the_second_is_heard():
-    box = Box(letter(1, ("a", True)), letter(2, ("b", True)), letter(3, ("a", False)), letter(4, ("c", True)))
-    await Postman(box, box, Tally(), lambda *_: None).receive(())
-    assert box.log == [("a", True), ("b", True), [1, 2], ("a", False), ("c", True), [3, 4]]
-    assert not box.waiting
+# --- a daemon that stands by ---
+
+
+@virtually
+async def test_what_a_standby_takes_is_a_letter_with_all_that_the_notification_said():
+    box = Box()
+    standby = Letterbox(box)
+    standby.heard("stopgap", 3)
+    assert await standby.receive([alert("a"), alert("b")]) == Received()
+    (left,) = box.kept.values()
+    assert (left.receiver, left.truncated) == ("stopgap", 3)
+    assert [Alert.from_json(each).labels["alertname"] for each in left.alerts] == ["a", "b"]
+
+
+@virtually
+async def test_a_notification_that_says_nothing_leaves_no_letter_and_one_that_left_all_out_does():
+    box = Box()
+    standby = Letterbox(box)
+    await standby.receive([])
+    assert not box.kept
+    standby.heard("stopgap", 7)
+    await standby.receive([])
+    assert [each.truncated for each in box.kept.values()] == [7]
+
+
+@virtually
+async def test_a_letter_that_is_not_on_disk_is_not_taken():
+    with pytest.raises(StoreError):
+        await Letterbox(Box(error=StoreError("away"))).receive([alert()])
+
+
+# --- the one that leads ---
+
+
+@virtually
+async def test_letters_are_read_in_the_order_in_which_they_came_and_thrown_away_afterwards():
+    office = Office(*(letter(number, f"a{number}") for number in range(1, MOST + 30)))
+    await office.passes(1)
+    assert office.engine.names == [f"a{number}" for number in range(1, MOST + 30)]
+    assert not office.box.kept
+    assert office.tally.seen[:3] == [MOST, 29, 0]
+    assert office.tally.matched == MOST + 29
+    assert office.engine.heard[0] == ("stopgap", 0)
+
+
+@virtually
+async def test_letters_that_come_later_are_read_soon():
+    office = Office()
+    office.postman.begin()
+    await asyncio.sleep(1)
+    await office.box.put_by(letter(0, "late"))
+    await asyncio.sleep(0.2)
+    await office.postman.stop()
+    assert office.engine.names == ["late"]
+
+
+@virtually
+async def test_letters_of_one_alert_are_thrown_away_before_the_next_of_it_is_read():
+    """Read twice after a crash, `firing` and `resolved` together would open a second incident."""
+    office = Office(letter(1, "a"), letter(2, "b"), letter(3, "a"), letter(4, "c"))
+    log = office.box.thrown = office.engine.names
+    await office.passes(1)
+    assert log == ["a", "b", [1, 2], "a", "c", [3, 4]]
+
+
+def test_letters_of_different_alerts_go_together():
+    assert [
+        [each.number for each in some]
+        for some in apart(
+            [
+                letter(1, "a"),
+                letter(
+                    2,
+                    "b",
+                ),
+            ]
+        )
+    ] == [[1, 2]]
+    assert list(apart([])) == []
+
+
+@virtually
+async def test_a_letter_that_the_store_does_not_take_stays_and_is_read_again():
+    office = Office(letter(1, "a"))
+    office.engine.error = StoreError("full")
+    office.postman.begin()
+    await asyncio.sleep(3)
+    assert list(office.box.kept) == [1]
+    office.engine.error = None
+    await asyncio.sleep(2)
+    await office.postman.stop()
+    assert (office.engine.names, office.box.kept, office.tally.lost) == (["a"], {}, 0)
+
+
+@virtually
+async def test_a_letter_that_nobody_can_read_holds_no_other_up_and_is_counted_when_it_is_given_up():
+    office = Office(letter(1, "a"), Letter("stopgap", 0, [{"odd": 1}], 2), letter(3, "c"))
+    await office.passes(2)
+    assert office.engine.names == ["a", "c"]
+    assert (list(office.box.kept), office.tally.lost, office.box.tries) == ([2], 1, {2: TRIES})
+
+
+@virtually
+async def test_who_begins_to_lead_takes_up_what_another_release_gave_up():
+    office = Office(letter(1, "a"))
+    office.box.given_up = {1}
+    office.box.error = StoreError("away")
+    office.postman.begin()
+    await asyncio.sleep(3)
+    office.box.error = None
+    await asyncio.sleep(2)
+    await office.postman.stop()
+    assert office.engine.names == ["a"]
+
+
+@virtually
+async def test_what_others_were_told_before_comes_before_what_the_leader_is_told():
+    office = Office(letter(1, "before"))
+    assert (await office.postman.receive([alert("now")])).matched == {"p/r": 1}
+    assert office.engine.names == ["before", "now"]
+
+
+@virtually
+async def test_many_notifications_at_once_share_a_look_into_the_box():
+    office = Office()
+    await asyncio.gather(*(office.postman.receive([alert(f"a{n}")]) for n in range(50)))
+    assert len(office.engine.names) == 50
+    assert len(office.tally.seen) <= 3
+
+
+@virtually
+async def test_a_notification_is_not_taken_while_nobody_knows_what_came_before():
+    office = Office(letter(1, "before"))
+    office.box.error = StoreError("away")
+    with pytest.raises(StoreError):
+        await office.postman.receive([alert("now")])
+    assert office.engine.names == []
+
+
+@virtually
+async def test_a_postman_who_never_began_stops():
+    await Office().postman.stop()

@@ -29,7 +29,13 @@ _OLDEST = (
     .limit(bindparam("most", type_=Integer))
 )
 _THROW_AWAY = schema.inbox.delete().where(_inbox.number.in_(bindparam("some", expanding=True)))
-_TRIED = schema.inbox.update().where(_inbox.number == bindparam("one")).values(tries=_inbox.tries + 1)
+_TRIED = (
+    schema.inbox.update()
+    .where(_inbox.number == bindparam("one"))
+    .values(tries=_inbox.tries + 1)
+    .returning(_inbox.tries)
+)
+_ANEW = schema.inbox.update().where(_inbox.tries >= TRIES).values(tries=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ def put(connection: Connection, letter: Letter, at: datetime) -> None:
 def letters(connection: Connection, most: int) -> tuple[Letter, ...]:
     """Return the oldest, at most so many."""
     found = connection.execute(_OLDEST, {"most": most})
-    return tuple(Letter(**decode(said), number=number) for number, said in found)
+    return tuple(_letter(number, decode(said)) for number, said in found)
 
 
 def throw_away(batch: Batch, numbers: Sequence[int]) -> None:
@@ -62,7 +68,18 @@ def throw_away(batch: Batch, numbers: Sequence[int]) -> None:
     batch.written = True
 
 
-def count(batch: Batch, number: int) -> None:
-    """Count a try that failed."""
-    batch.connection.execute(_TRIED, {"one": number})
+def count(batch: Batch, number: int) -> bool:
+    """Count a try that failed; tells whether it was the last one."""
     batch.written = True
+    return int(batch.connection.execute(_TRIED, {"one": number}).scalar_one()) >= TRIES
+
+
+def try_anew(batch: Batch) -> None:
+    """Take up again what was given up: it may have been written by a newer release than that of the daemon that led then."""
+    if batch.connection.execute(_ANEW).rowcount:
+        batch.written = True
+
+
+def _letter(number: int, said: Mapping[str, Any]) -> Letter:
+    """Read one; what a newer release says beside is no concern of this one. Without alerts it is none, and its reader says so."""
+    return Letter(said.get("receiver", ""), said.get("truncated", 0), said.get("alerts", [said]), number)

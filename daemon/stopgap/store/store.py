@@ -186,9 +186,13 @@ class Store:
         """Throw letters away: what they say is on disk."""
         await self._write(lambda batch: inbox.throw_away(batch, numbers))
 
-    async def unreadable(self, number: int) -> None:
-        """Count one more try of a letter that cannot be read; after a few it is left where it is."""
-        await self._write(lambda batch: inbox.count(batch, number))
+    async def unreadable(self, number: int) -> bool:
+        """Count one more try of a letter that cannot be read; True for the last one: it is left where it is."""
+        return await self._write(lambda batch: inbox.count(batch, number))
+
+    async def try_anew(self) -> None:
+        """Take letters up again that a daemon of another release gave up."""
+        await self._write(inbox.try_anew)
 
     # --- reading ---
 

@@ -1,0 +1,96 @@
+"""The front: one application takes the place of another one, and nobody who knocks meanwhile finds the door closed."""
+
+import asyncio
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp.test_utils import unused_port
+
+from stopgap.front import Front
+
+
+def saying(text, gate=None):
+    async def answer(request):
+        if gate is not None and request.query:
+            await gate.wait()
+        return web.Response(text=text)
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    return app
+
+
+@pytest.fixture
+async def session():
+    async with ClientSession(timeout=ClientTimeout(total=10)) as session:
+        yield session
+
+
+async def said(session, url):
+    async with session.get(url, headers={"Connection": "close"}) as answer:
+        return await answer.text()
+
+
+async def test_applications_change_and_no_request_is_refused(session):
+    port = unused_port()
+    front, url = Front("127.0.0.1", port), f"http://127.0.0.1:{port}/"
+    await front.show(saying("0"))
+    over, heard = asyncio.Event(), []
+
+    async def knock():
+        while not over.is_set():
+            heard.append(await said(session, url))
+
+    knocking = [asyncio.create_task(knock()) for _ in range(4)]
+    for number in range(1, 6):
+        await front.show(saying(str(number)))
+        assert await said(session, url) == str(number)
+    over.set()
+    await asyncio.gather(*knocking)  # raises what a refused connection raises
+    await front.close()
+    assert heard == sorted(heard)
+    assert len(heard) > 10
+
+
+async def test_a_request_under_way_is_answered_by_the_application_that_it_reached(session):
+    port, gate = unused_port(), asyncio.Event()
+    front, url = Front("127.0.0.1", port), f"http://127.0.0.1:{port}/"
+    await front.show(saying("slow", gate))
+    asking = asyncio.create_task(said(session, f"{url}?slowly"))
+    await asyncio.sleep(0.1)
+    showing = asyncio.create_task(front.show(saying("next")))
+    while await said(session, url) != "next":
+        await asyncio.sleep(0)
+    gate.set()
+    assert await asking == "slow"
+    await showing
+    await front.close()
+
+
+async def test_a_closed_front_leaves_its_address_to_others():
+    port = unused_port()
+    for _ in range(2):
+        front = Front("127.0.0.1", port)
+        await front.show(saying("x"))
+        await front.close()
+
+
+async def test_one_that_was_never_shown_is_closed():
+    await Front("127.0.0.1", 1).close()
+
+
+async def test_a_name_is_listened_on_under_all_its_addresses(session):
+    port = unused_port()
+    front = Front("localhost", port)
+    await front.show(saying("x"))
+    assert await said(session, f"http://localhost:{port}/") == "x"
+    await front.close()
+
+
+async def test_an_address_that_is_taken_is_said():
+    port = unused_port()
+    front = Front("127.0.0.1", port)
+    await front.show(saying("x"))
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+        await Front("127.0.0.1", port).show(saying("y"))
+    await front.close()

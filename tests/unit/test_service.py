@@ -1,0 +1,56 @@
+"""The service: whichever ends first, the other one is cut off, and given the time to clear up."""
+
+import asyncio
+
+import pytest
+from tests.virtual import virtually
+
+from stopgap.service import _first
+
+
+class Work:
+    """Goes on for so long; `cleared` tells that it was cut off, and ended in order."""
+
+    def __init__(self, seconds: float, error: Exception | None = None):
+        self.seconds, self.error, self.cleared = seconds, error, False
+
+    async def go(self):
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            self.cleared = True
+            raise
+        if self.error is not None:
+            raise self.error
+
+
+@virtually
+async def test_the_start_is_over_before_the_signal():
+    start, signal = Work(1), Work(5)
+    assert await _first(start.go(), signal.go()) is True
+    assert signal.cleared
+
+
+@virtually
+async def test_a_signal_cuts_the_start_off_which_clears_up():
+    start, signal = Work(5), Work(1)
+    assert await _first(start.go(), signal.go()) is False
+    assert start.cleared
+
+
+@virtually
+async def test_a_start_that_fails_says_why():
+    with pytest.raises(ValueError, match="rules"):
+        await _first(Work(1, ValueError("rules")).go(), Work(5).go())
+
+
+@virtually
+async def test_a_start_that_fails_while_it_is_cut_off_is_not_heard_of():
+    async def stubborn():
+        try:
+            await asyncio.sleep(9)
+        except asyncio.CancelledError:
+            raise ValueError("in the middle") from None
+
+    assert await _first(stubborn(), Work(1).go()) is False
