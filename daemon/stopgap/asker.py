@@ -12,6 +12,7 @@ from stopgap.probe import Finding, Verdict
 
 MEASURED_WITHIN = timedelta(seconds=5)
 SLACK = timedelta(seconds=4)  # beyond the probe's own timeout: then it counts as unknown
+LATE = timedelta(seconds=0.5)  # beyond it too: an answer may have been there, and nobody looked
 
 Counted = Callable[[str, Verdict], None]
 
@@ -47,11 +48,15 @@ class Asker:
         return findings
 
     async def _finding(self, probe: PlannedProbe) -> Finding:
-        limit = probe.spec.timeout
+        limit, time = probe.spec.timeout, asyncio.get_running_loop().time
         try:
             async with self._turn, asyncio.timeout((limit + SLACK).total_seconds()):
-                return await probe.probe.ask(probe.params, limit)
+                began = time()
+                found = await probe.probe.ask(probe.params, limit)
         except ProbeError as error:
             return Finding(Verdict.UNKNOWN, str(error)[:300])
         except Exception as error:  # noqa: BLE001 - border: probe. Not looked means unknown
             return Finding(Verdict.UNKNOWN, f"{type(error).__name__}: {error}"[:300])
+        if found.verdict is Verdict.UNHEALTHY and time() - began > (limit + LATE).total_seconds():
+            return Finding(Verdict.UNKNOWN, f"Stopgap itself stood still meanwhile: {found.why}"[:300])
+        return found

@@ -71,8 +71,12 @@ class Daemon:
         raise AssertionError(self.log()[-4000:])
 
     async def end(self) -> None:
-        """End it in peace, and the session with it."""
+        """Stop it, and the session with it."""
         await self.http.close()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End the process in peace."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()

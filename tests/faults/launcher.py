@@ -1,7 +1,8 @@
 """Launcher: the real daemon on a machine whose wall clock can be set and whose disk can be slow.
 
 Run as `python -m tests.faults.launcher FOLDER` with the daemon's settings in the environment. In FOLDER, `wall` holds the seconds
-by which the wall clock is ahead, `fsync` the seconds that a commit takes longer; both are read whenever they count.
+by which the wall clock is ahead, `fsync` the seconds that a commit takes longer, `readonly` 1 where SQLite may not write; they are
+read whenever they count.
 `patience`, read at the start, is how many seconds a client has for its header, its body, or to read its answer, and how many are
 between two looks at dependencies.
 """
@@ -40,6 +41,12 @@ def be_impatient(limit: float) -> None:
     stopgap.dependency.Watch.__init__.__defaults__ = (span,)
 
 
+def refuse(connection: sqlalchemy.Connection, file: Path) -> None:
+    """Let SQLite refuse to write, in its own words, while the file says so."""
+    if file.exists():
+        connection.exec_driver_sql(f"PRAGMA query_only = {seconds(file):.0f}")
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
 
@@ -53,6 +60,7 @@ def main() -> int:
         be_impatient(seconds(folder / "patience"))
     stopgap.app.App = Shaken  # type: ignore[misc]
     sqlalchemy.event.listen(sqlalchemy.Engine, "commit", lambda _: time.sleep(seconds(folder / "fsync")))
+    sqlalchemy.event.listen(sqlalchemy.Engine, "begin", lambda it: refuse(it, folder / "readonly"))
     return stopgap.service.run(Settings())
 
 
