@@ -89,7 +89,7 @@ class Postman:
         """Make what these alerts change durable, after what others were told before. Raises StoreError."""
         asked = self._rounds
         async with self._round_under_way:
-            if self._rounds == asked:  # none that began since worked
+            if self._done <= asked:  # none that began since worked
                 await self._round()
         taken = await self._intake.receive(alerts)
         if not taken.news and not self._store.leads:  # nothing was written, which would have proved that
