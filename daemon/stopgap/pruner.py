@@ -90,7 +90,7 @@ class Pruner:
         done = Round(self.clock.now() - kept_for(self.retention, rules))
         began = asyncio.get_running_loop().time()
         if self.retention:
-            await self._drop_incidents(done)
+            await self.drop_incidents(done)
             await self._drop_control(done)
             if done.incidents:  # only then can a version have lost its last one
                 await self._drop_documents(done)
@@ -104,7 +104,8 @@ class Pruner:
         self.on_round(done.incidents, done.oldest)
         return done
 
-    async def _drop_incidents(self, done: Round) -> None:
+    async def drop_incidents(self, done: Round) -> None:
+        """Throw away what is due, and count it as it goes. Raises StoreError."""
         after = None
         while page := await self.archive.due(done.before, after):
             after, rest = page[-1], tuple(page)

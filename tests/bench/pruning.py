@@ -1,7 +1,7 @@
 """Pruning: what acks cost beside it, and without it, in turns of one run over a store of many closed incidents.
 
-Run as `python -m tests.bench.pruning [INCIDENTS]`. Alerts come at a fixed rate whatever the answers do; of each turn the first half
-is without pruning, the second with. A chunk and its pause are those of the daemon.
+Run as `python -m tests.bench.pruning [INCIDENTS]`. Alerts come at a fixed rate whatever the answers do. Of each turn one part is
+without pruning, one at the daemon's pace, and one with as many chunks as there can be.
 """
 
 import asyncio
@@ -10,21 +10,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.journal_examples import HandClock, sighting
 
+from stopgap import pruner as module
 from stopgap.matcher import MatcherIndex
-from stopgap.pruner import Pruner
+from stopgap.pruner import PAUSE, Pruner, Round
 from stopgap.rulebook import Rulebook
 from stopgap.store import DATABASE, Store, open_store, schema, sqlite
 from stopgap.store.rows import micros
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LINES = 14  # of a timeline: opened, acted, verified, held, taken back
-RATE, TURNS, HALF = 200, 6, 5.0  # alerts per second; seconds
+RATE, TURNS, SECONDS = 200, 15, 2.0  # alerts per second; seconds
+PARTS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
 def fill(path: Path, incidents: int) -> None:
@@ -89,11 +93,43 @@ async def acks(store: Store, seconds: float, name: str) -> list[float]:
     return await asyncio.gather(*tasks)
 
 
-def told(name: str, took: list[float]) -> str:
-    """Return the figures of one half."""
-    took = sorted(took)
-    p50, p99, p999 = (took[int(len(took) * part)] * 1000 for part in (0.5, 0.99, 0.999))
-    return f"{name:16} {len(took):6} acks  p50 {p50:6.2f}  p99 {p99:6.2f}  p99.9 {p999:6.2f}  max {took[-1] * 1000:6.2f} ms"
+@dataclass
+class Pace:
+    """One way to prune, how acks fared beside it, and what it threw away."""
+
+    name: str
+    share: float  # of the writer's time; 0: no pruning
+    turns: list[list[float]] = field(default_factory=list)  # of acks, in seconds, sorted
+    cpu: float = 0.0
+    pause: float = PAUSE
+    pruned: int = 0
+
+    def at(self, part: float) -> float:
+        """Return the milliseconds that this part of the acks of a turn stayed below, in the median turn."""
+        return median(took[min(int(len(took) * part), len(took) - 1)] for took in self.turns) * 1000
+
+    def __str__(self) -> str:
+        seconds = TURNS * SECONDS
+        figures = "  ".join(f"{name} {self.at(part):6.2f}" for name, part in PARTS.items())
+        return (
+            f"{self.name:16} {figures} ms  cpu {self.cpu / seconds:.0%}  pruned {self.pruned / seconds:.0f}/s"
+        )
+
+
+async def turn(store: Store, pace: Pace, number: int) -> None:
+    """Send alerts for a while beside one pace."""
+    before, began = NOW - timedelta(days=90), time.process_time()
+    module.SHARE = pace.share or 1.0
+    book = Rulebook({}, MatcherIndex([]))
+    pruner = Pruner(store.pruning, HandClock(NOW), lambda: book, timedelta(days=90), _pause=pace.pause)
+    done = Round(before)
+    pruning = asyncio.create_task(pruner.drop_incidents(done) if pace.share else asyncio.sleep(0))
+    pace.turns.append(sorted(await acks(store, SECONDS, f"{pace.name}-{number}")))
+    pruning.cancel()
+    await asyncio.gather(pruning, return_exceptions=True)
+    pace.pause = min(pruner._pause, SECONDS / 2)
+    pace.cpu += time.process_time() - began
+    pace.pruned += done.incidents
 
 
 async def measure(incidents: int) -> None:
@@ -106,29 +142,13 @@ async def measure(incidents: int) -> None:
         size = (directory / DATABASE).stat().st_size / 1e6
         print(f"{incidents} closed incidents, {size:.0f} MB, written in {time.perf_counter() - began:.0f} s")
         store = await open_store(directory, HandClock(NOW))
-        costs: list[float] = []
-        store.on_batch = lambda _, seconds: costs.append(seconds)
-        pruner = Pruner(
-            store.pruning, HandClock(NOW), lambda: Rulebook({}, MatcherIndex([])), timedelta(days=90)
-        )
-        without: list[float] = []
-        beside: list[float] = []
-        round_ = asyncio.create_task(asyncio.sleep(0))
-        cpu = [0.0, 0.0]
-        for turn in range(TURNS):
-            for pruning, took in ((False, without), (True, beside)):
-                if pruning:
-                    round_ = asyncio.create_task(pruner.round())
-                before = time.process_time()
-                took.extend(await acks(store, HALF, f"{turn}-{pruning}"))
-                cpu[pruning] += time.process_time() - before
-                round_.cancel()
-                await asyncio.gather(round_, return_exceptions=True)
-        left = len(await store.closed(rule=None, target=None, before=None, limit=incidents))
-        seconds = TURNS * HALF
-        print(told("without pruning", without), f" cpu {cpu[0] / seconds:.0%}")
-        print(told("beside pruning", beside), f" cpu {cpu[1] / seconds:.0%}")
-        print(f"pruned {incidents - left} in {seconds:.0f} s ({(incidents - left) / seconds:.0f}/s)")
+        paces = [Pace("no pruning", 0), Pace("pruning", module.SHARE), Pace("chunk on chunk", 1.0)]
+        for number in range(TURNS):
+            for pace in paces:
+                await turn(store, pace, number)
+        print(f"{RATE} alerts/s; of {TURNS} turns of {SECONDS:g} s each the median")
+        for pace in paces:
+            print(pace)
         await store.close()
 
 
