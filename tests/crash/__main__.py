@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first campaign (1)")
     parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="sqlite")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all campaigns")
+    parser.add_argument(
+        "--stop", action="store_true", help="stop after the first campaign that breaks a promise"
+    )
     asked = parser.parse_args()
     total, seed = Figures(), asked.seed
     with ExitStack() as stack:
@@ -39,7 +42,7 @@ def main() -> int:
                 )
             total.add(figures)
             seed += 1
-            if not figures.kills:
+            if not figures.kills or (asked.stop and total.violations):
                 break
     print(f"all: {total}")
     print("points: " + "  ".join(f"{point} {count}" for point, count in sorted(total.points.items())))

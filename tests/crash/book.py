@@ -137,7 +137,10 @@ class SqliteBook(Book):
         """Let SQLite read the whole file."""
         if not self.path.exists():
             return ""
-        found = [*self.rows("PRAGMA integrity_check"), *self.rows("PRAGMA foreign_key_check")]
+        try:
+            found = [*self.rows("PRAGMA integrity_check"), *self.rows("PRAGMA foreign_key_check")]
+        except sqlite3.DatabaseError as error:
+            return str(error)
         return "" if found == [("ok",)] else str(found)[:300]
 
     @contextmanager

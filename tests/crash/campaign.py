@@ -66,7 +66,8 @@ class Figures:
     def __str__(self) -> str:
         return (
             f"kills {self.kills}  starts {self.starts}  alerts acknowledged {self.acknowledged}  "
-            f"incidents {self.outcomes.total()}  lines {self.lines}  effects {self.effects}  orders {self.orders}  "
+            f"incidents {self.outcomes.total()}  lines {self.lines}  effects {self.effects}  "
+            f"migrations {self.migrations}  orders {self.orders}  "
             f"violations {len(self.violations)}  seconds {self.seconds:.1f}"
         )
 
@@ -108,7 +109,7 @@ class Campaign:
         return self.figures
 
     def _prepare(self) -> None:
-        self._old = self._chances.choice(AGES)
+        self._old = self._chances.choice([*AGES])
         age(self._keeping.url, self._old)
         for name in FILES:
             for house in range(HOUSES):
@@ -158,7 +159,7 @@ class Campaign:
     def _draw(self) -> Knife:
         """Draw the next knife; while there is something to migrate, mostly one for the start."""
         if self.figures.starts < 4 and self._chances.random() < 0.7:
-            return Knife("start.opening", self._chances.randint(1, 60))
+            return Knife("start.opening", self._chances.randint(1, AGES[self._old]))
         return self._deck.draw()
 
     def _arrange(self, knife: Knife, daemon: Incarnation) -> None:
@@ -191,7 +192,9 @@ class Campaign:
             )
             return
         self._stream.stop()
-        await asyncio.wait_for(sending, QUIET_SECONDS)
+        await asyncio.wait((sending,), timeout=QUIET_SECONDS)
+        if not sending.done():
+            self._violate(Violation("over", f"what is said now is never acknowledged: {self._last_words()}"))
         until = time.monotonic() + QUIET_SECONDS
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {CONTROL}"}) as person:
             while time.monotonic() < until and self._keeping.book.live():
