@@ -15,6 +15,7 @@ from tests.crash.book import Copybook, Page
 from tests.crash.effect import MISSING, TAKES_BACK, Effect, undo_place
 
 HAPPENED = {"step_succeeded", "step_reverted", "drifted"}
+QUEUED = 5_000_000  # microseconds: an alert is dated by its arrival, and may wait behind the end of the incident before
 AFTERMATH = {"notified", "notify_failed"}
 
 
@@ -151,7 +152,7 @@ def single(records: Records) -> Iterator[Violation]:
     for place, names in places.items():
         for earlier, later in pairwise(names):
             ends = [page.at for page in lines.get(earlier, ()) if page.kind == "closed"]
-            if not ends or (lines.get(later) and lines[later][0].at < ends[0]):
+            if not ends or (lines.get(later) and lines[later][0].at < ends[0] - QUEUED):
                 yield Violation("single", f"{earlier} and {later} were live at once for {' on '.join(place)}")
 
 

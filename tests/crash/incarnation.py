@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from tests.crash.knife import Knife
 
-READY_SECONDS = 60.0
+UP_SECONDS = 60.0
 END_SECONDS = 30.0
 
 
@@ -93,7 +93,7 @@ class Incarnation:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    async def up(self, within: float = 20.0) -> bool:
+    async def up(self, within: float = UP_SECONDS) -> bool:
         """Wait until it listens; False when it died over that."""
         tasks = [asyncio.create_task(self.started.wait()), asyncio.create_task(self.ended.wait())]
         await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)

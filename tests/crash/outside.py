@@ -123,6 +123,8 @@ class Outside:
         self._files[path] = (key, Path(path).read_text(), *self.evidence(key))
 
     def _end(self, path: str) -> None:
+        if path not in self._files:  # its last words came after its death was noted
+            return
         key, text, intended, undo = self._files.pop(path)
         before, after = _settings(text), _settings(Path(path).read_text())
         if before != after:
