@@ -139,6 +139,11 @@ async def on_a_new_disk(site: Site, data: Path, restored: Path) -> None:
     shutil.rmtree(data)
     restored.mkdir(mode=0o700)
     (site.folder / "copy.db").rename(restored / "stopgap.db")
+    brake = [str(STOPGAP), "brake", "on", "--data", str(restored), "--why", "restored"]
+    said = await asyncio.to_thread(
+        subprocess.run, brake, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (said.returncode, said.stderr) == (0, "")
     await site.start(restored)
 
 
@@ -173,6 +178,10 @@ async def test_what_is_held_is_taken_back_by_the_daemon_of_a_restored_backup(sit
     await site.post("firing", "Down", *TARGETS)
     assert {target: told["id"] for target, told in (await site.incidents()).items()} == held
     await site.post("resolved", "Down", *TARGETS)
+    await site.comes(partial(all_are, "recovering", None, *TARGETS))
+    assert site.modes() == {"MODE=mock\n"}  # until somebody has looked, and takes the brake off
+    async with site.session.delete(f"{site.url}/api/v1/brake?scope=global&by=me", headers=CALM) as answer:
+        assert answer.status == 200, await answer.text()
     await site.comes(partial(all_are, "closed", "recovered", *TARGETS))
     assert site.modes() == {"MODE=normal\n"}
     assert (tmp_path / "late.env").read_text() == "MODE=mock\n"  # it waits for a person: see deploy/README.md

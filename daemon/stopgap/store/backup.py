@@ -8,7 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +64,10 @@ def _reserved(partial: Path) -> Iterator[int]:
             raise StoreError(f"another backup writes {partial}: wait for its end")
         os.fchmod(descriptor, PRIVATE_FILE)
         os.ftruncate(descriptor, 0)
-        try:
+        with ExitStack() as half:
+            half.callback(partial.unlink, missing_ok=True)
             yield descriptor
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
+            half.pop_all()
     finally:
         os.close(descriptor)
 
