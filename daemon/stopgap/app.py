@@ -88,7 +88,6 @@ class App:
         self._stack.callback(self.context.contacts.close)
         self.metrics = self._metrics(self._loaded)
         self.front.on_shed = self.metrics.shed
-        self.front.on_shed = self.metrics.shed
         self.store = await self._open_store()
         self._stack.push_async_callback(self.store.close)
         self._leads = True

@@ -9,20 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import disable_created_metrics, generate_latest
 
 from stopgap.abacus import Abacus, Family
 from stopgap.alert import BadAlert
 from stopgap.guard import Reason
 from stopgap.incident import Event, EventKind as K, Incident, Outcome, Role
 from stopgap.journal import Line
+from stopgap.machinery import BEATS, Machinery
 from stopgap.present import Present, PresentCollector, Sources
 from stopgap.probe import Verdict
 from stopgap.release import release
@@ -31,11 +25,8 @@ from stopgap.rule import Rule
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FEW_RULES = 200  # from here on, label sets per rule appear only when something happened
 CODES = (200, 400, 401, 408, 413, 415, 503)
-BEATS = ("succeeded", "failed", "withheld")
 
 _FAST = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30)
-_COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
-_LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _SLOW = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _ACTION = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 600, 1800)
 
@@ -77,18 +68,18 @@ class Taken(Protocol):
         ...
 
 
-class Metrics:
+class Metrics(Machinery):
     """All metrics of one process."""
 
     def __init__(
         self, actions: Iterable[str] = (), probes: Iterable[str] = (), contacts: Iterable[str] = ()
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's switch is global; nobody asks when a counter was made
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._abacus = Abacus(self.registry)
         self._intake()
         self._timeline()
-        self._process()
+        self._rules()
         for families in (self._outside(), self._kinds(actions, probes, contacts)):
             for family, *labels in families:
                 family.labels(*labels)
@@ -121,15 +112,6 @@ class Metrics:
         yield from ((self._probes, kind, verdict.value) for kind in probes for verdict in Verdict)
         yield from ((self._messages, to, result) for to in contacts for result in ("succeeded", "failed"))
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"stopgap_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"stopgap_{name}", text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"stopgap_{name}", text, labels, registry=self.registry, buckets=buckets)
-
     def _intake(self) -> None:
         self._notifications = self._counter(
             "notifications_total", "Webhook posts, by status answered.", "code"
@@ -150,9 +132,6 @@ class Metrics:
             "fingerprint_mismatches_total", "Alerts whose fingerprint is not ours."
         )
         self._logins = self._counter("logins_refused_total", "Control requests with a wrong or no token.")
-        self._shed = self._counter(
-            "connections_shed_total", "Connections closed because there were too many."
-        )
 
     def _timeline(self) -> None:
         self._opened = self._counter("incidents_opened_total", "Incidents opened.", "rule")
@@ -184,39 +163,7 @@ class Metrics:
         )
         self._drills = self._counter("drills_total", "Incidents of drills, by what came of them.", "result")
 
-    def _process(self) -> None:
-        self._commit = self._histogram(
-            "journal_commit_seconds", "How long a batch took to be on disk.", _COMMIT
-        )
-        self._batch = self._histogram(
-            "journal_batch_size", "Operations per batch.", (1, 2, 5, 10, 20, 50, 100, 200, 500)
-        )
-        self._queue = self._gauge("journal_queue_length", "Operations waiting for the writer.")
-        self._leader = self._gauge("leader", "1 while this daemon leads, 0 while it stands by.")
-        self._epoch = self._gauge(
-            "leader_epoch",
-            "Of the lead that this daemon has on a shared database; 0 while it stands by, or shares none.",
-        )
-        self._letters = self._gauge(
-            "inbox_letters",
-            "Notifications that daemons which stand by have taken, found at the last look; at most 100.",
-        )
-        self._unread = self._counter(
-            "inbox_unreadable_total", "Notifications taken by daemons which stand by that could not be read."
-        )
-        self._lag = self._histogram("event_loop_lag_seconds", "How late the event loop woke up.", _LAG)
-        self._heartbeat = self._gauge("heartbeat_timestamp_seconds", "When the event loop last turned.")
-        self._ahead = 0.0
-        self._offset = self._gauge(
-            "clock_offset_seconds", "How far the wall clock is ahead of the daemon's own time: it jumped."
-        )
-        self._pruned = self._counter("incidents_pruned_total", "Closed incidents past their retention.")
-        self._oldest = self._gauge(
-            "journal_oldest_timestamp_seconds", "When the oldest closed incident opened that is kept."
-        )
-        self._beats = self._counter(
-            "heartbeat_sent_total", "Heartbeats to the outside, by what came of them.", "result"
-        )
+    def _rules(self) -> None:
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "Whether the last load of the rules worked."
         )
@@ -244,19 +191,6 @@ class Metrics:
         for rule, count in taken.matched.items():
             self._abacus.count(self._matched_by.of(rule), count)
 
-    def leads(self, epoch: int, *, certain: bool) -> None:
-        """Note whether this daemon leads, and in which epoch of a shared database."""
-        self._leader.set(certain)
-        self._epoch.set(epoch if certain else 0)
-
-    def waiting(self, letters: int) -> None:
-        """Note how many letters of other daemons were found."""
-        self._letters.set(letters)
-
-    def unreadable(self) -> None:
-        """Count one letter of another daemon that could not be read."""
-        self._unread.inc()
-
     def rejected(self, reason: str, count: int) -> None:
         """Count alerts of a good notification that were not taken."""
         self._rejected.labels(reason).inc(count)
@@ -270,34 +204,9 @@ class Metrics:
         """Count one control request with a wrong or no token."""
         self._logins.inc()
 
-    def shed(self) -> None:
-        """Count one connection that was closed because there were too many."""
-        self._shed.inc()
-
     def asked(self, kind: str, verdict: Verdict) -> None:
         """Count one answer of a probe; the asker's `on_asked`."""
         self._probes.labels(kind, verdict.value).inc()
-
-    def committed(self, operations: int, seconds: float) -> None:
-        """Note one batch of the journal; may be called from its thread."""
-        self._batch.observe(operations)
-        self._commit.observe(seconds)
-
-    def lagged(self, seconds: float, now: datetime, offset: float = 0.0) -> None:
-        """Note how late the event loop woke up, that it turned, and how far the wall clock is ahead; Prometheus has that one."""
-        self._lag.observe(seconds)
-        self._heartbeat.set(now.timestamp() + offset)
-        self._offset.set(offset)
-        self._ahead = offset
-
-    def pruned(self, incidents: int, oldest: datetime | None) -> None:
-        """Note one round of pruning: how many incidents it threw away, and when the oldest opened that is left."""
-        self._pruned.inc(incidents)
-        self._oldest.set(oldest.timestamp() if oldest is not None else 0)
-
-    def beat(self, result: str) -> None:
-        """Count one heartbeat to the outside, by one of `BEATS`."""
-        self._beats.labels(result).inc()
 
     def loaded(self, rules: Mapping[str, Rule], at: datetime) -> None:
         """Note that these rules are in force now."""
