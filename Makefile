@@ -14,7 +14,7 @@ KILLS ?= 2000
 STORE ?= sqlite
 
 # Layers 0 to 2, where every branch is tested.
-PURE := errors clock duration rate window storm action alert matcher template survey probe wording rule \
+PURE := errors value clock duration rate window storm action alert matcher template survey probe wording rule \
   catalog recovery incident ledger brakes guard plan rulebook episodes facts transitions moves asking beginning \
   reconcile trials decide foregone journal approval audience explanation retention prospect escalation recorder closing \
   opening timers turns faults terms marks petition asker planner messages steps outlook starting \

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 import orjson
 
 from stopgap.errors import BadNotification
+from stopgap.value import cheaply_made
 
 LARGEST_ALERT = (
     65_536  # bytes of names and values of the labels; the same again for annotations and the generator's URL
@@ -42,6 +43,7 @@ class BadAlert(StrEnum):
     RESERVED_LABEL = "reserved_label"
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert. Its identity is its label set, of which `fingerprint` is Alertmanager's own hash, computed by us."""
@@ -90,6 +92,7 @@ class Alert:
         )
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One webhook body: the envelope, and the alerts as they came, for `read_alert`. `truncated` > 0 means: poll."""

@@ -20,6 +20,7 @@ from stopgap.guard import Reason
 from stopgap.incident import Answer, Event, EventKind as K, Incident, Phase
 from stopgap.rule import Escalation, Mode, Rule
 from stopgap.transitions import apply
+from stopgap.value import cheaply_made
 
 MITIGATED, ACKNOWLEDGED = "mitigated", "acknowledged"  # what `even_if` may name
 AFTER, EVERY = "after", "every"
@@ -31,6 +32,7 @@ SITE = Rule(
 """Who hears of what concerns no single incident."""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Due:
     """One message that is due: about the event `of`, or because `clock` rang (`after/2`, `every/3/4`). `when` is its word."""
@@ -48,6 +50,7 @@ class Due:
         return {"contact": self.contact, "when": self.when} | about
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Untold:
     """An event of which these contacts have still to hear."""
@@ -83,6 +86,7 @@ class Started:
     ran: timedelta
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Docket:
     """What one timeline leaves to be told. `rung` is how far each contact was told of each clock, `heard` who heard anything."""

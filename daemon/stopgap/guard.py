@@ -16,6 +16,7 @@ from stopgap.ledger import Ledger
 from stopgap.rate import Rate
 from stopgap.rule import Limits
 from stopgap.storm import Storm
+from stopgap.value import cheaply_made
 from stopgap.window import next_change
 
 
@@ -106,6 +107,7 @@ class Extent:
     flaw: str = ""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Request:
     """What somebody asks to do.

@@ -16,6 +16,7 @@ from stopgap.outlook import ON_PROBATION
 from stopgap.plan import target_of
 from stopgap.rule import Mode, Rule, bounded
 from stopgap.rulebook import Rulebook
+from stopgap.value import cheaply_made
 
 SLICE = 200  # alerts between two breaths of the event loop
 REMEMBERED = 20_000  # alerts whose rules and targets are kept at hand
@@ -30,6 +31,7 @@ class Received:
     news: int = 0
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where one alert belongs under one rule."""

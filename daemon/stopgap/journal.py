@@ -14,11 +14,13 @@ from stopgap.action import Json
 from stopgap.guard import Refusal, Request
 from stopgap.incident import Event, Outcome
 from stopgap.ledger import Brake, BrakeScope, Ledger
+from stopgap.value import cheaply_made
 
 CONTROL = "control"
 """The pseudo-incident of control actions: brakes, reloads, refused logins."""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One alert of one notification, as one rule sees it. `alert` holds labels, annotations and starts_at (RFC 3339).
@@ -55,6 +57,7 @@ def check_texts(*texts: str) -> None:
         raise ValueError("a text holds NUL, which the store cannot keep")
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Line:
     """One committed event of one timeline."""
@@ -92,6 +95,7 @@ class Closing:
     drill: str = ""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Append:
     """One operation on one live incident: these events, and in the same commit what belongs to them.

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from stopgap.value import cheaply_made
+
 
 class BrakeScope(StrEnum):
     """What a brake stops."""
@@ -43,6 +45,7 @@ class Brake:
         return self.name == wanted[self.scope]
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An incident that acted and did not hold, and when it acted."""
@@ -51,6 +54,7 @@ class Failure:
     at: datetime
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """What the rows say that bears on one Request, all of it about other incidents than the asking one.

@@ -10,8 +10,10 @@ from stopgap.incident import Cause, EventKind as K, Incident, Ref
 from stopgap.ledger import Brake
 from stopgap.rule import Mode, Rule, RungSpec, bounded
 from stopgap.storm import Storm
+from stopgap.value import cheaply_made
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Record:
     """Journal these decisions; `closes` also opens the follower of a flap in the same commit."""
@@ -57,6 +59,7 @@ class Ask:
     keys: tuple[str, ...]
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do before `until` (None: before something happens)."""
@@ -70,6 +73,7 @@ Deed = Record | Start | Act | Settle | TakeBack | Ask
 Move = Deed | Wait
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What decide needs to know beside the incident's own timeline.
@@ -93,6 +97,7 @@ class Circumstances:
     skew: timedelta = timedelta()
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Case:
     """One call's arguments."""

@@ -21,6 +21,7 @@ from stopgap.store.ledger import ledger
 from stopgap.store.receiving import receive
 from stopgap.store.rows import encode, maybe_micros, micros
 from stopgap.store.statement import Statement
+from stopgap.value import cheaply_made
 
 AFTERMATH = frozenset({EventKind.NOTIFIED, EventKind.NOTIFY_FAILED})
 """Facts that may come when the incident is closed: the message about its end."""
@@ -70,6 +71,7 @@ _FORGET_OVER = Statement(_EPISODES.where(_episode.firing.is_(False)))
 _SERVE = Statement(schema.episode.update().where(_episode.incident == bindparam("of")).values(served=True))
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """An append whose JSON is written already, so that what is no JSON fails its caller and nobody else. `at` is its instant."""

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from stopgap.journal import Line
+from stopgap.value import cheaply_made
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +23,7 @@ Answer = tuple[asyncio.Future[Any], Any]
 """Who waits, and the value or the exception to give."""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """What one batch brings: its lines, its answers, and what it cost (`seconds` 0: it failed or wrote nothing)."""
