@@ -40,6 +40,7 @@ BREATH = 0.005  # seconds of deciding between two breaths of the event loop
 AFTER_STORE_ERROR = timedelta(seconds=1)
 AFTER_SURPRISE = timedelta(seconds=30)
 DRAIN = 30.0  # seconds that a stop waits for acts under way
+CUT_OFF = 0.05  # seconds that acts have to end which are cut off
 
 Observer = Callable[[Line, Incident], None]
 
@@ -129,9 +130,11 @@ class Engine:
                 task.cancel()
         tasks = list(self._tasks.values())
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=drain)
-            for task in late:
-                task.cancel()
+            # what does not end when it is cut off is told once more: a command is killed then
+            for patience in (drain,) if drain else (0.0, CUT_OFF):
+                _, late = await asyncio.wait(tasks, timeout=patience)
+                for task in late:
+                    task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def subscribe(self, observer: Observer) -> None:

@@ -55,10 +55,23 @@ async def run(work: Callable[[Errand], T], timeout: timedelta) -> T:  # noqa: AS
             return await asyncio.shield(future)
     except (asyncio.CancelledError, TimeoutError):
         errand.call_off()
-        await asyncio.wait([future], timeout=PATIENCE)
+        await seen_off(future, PATIENCE)
         if future.done() and not future.cancelled():
             future.exception()  # retrieved: that it was given up is the answer
         raise
+
+
+async def seen_off(future: "asyncio.Future[Any]", seconds: float) -> None:
+    """Wait for the end of what nobody wants any more, also when that is said once more meanwhile."""
+    loop = asyncio.get_running_loop()
+    until, said_again = loop.time() + seconds, None
+    while not future.done() and loop.time() < until:
+        try:
+            await asyncio.wait([future], timeout=until - loop.time())
+        except asyncio.CancelledError as again:
+            said_again = again
+    if said_again is not None:
+        raise said_again
 
 
 def _begun(work: Callable[[Errand], T], errand: Errand) -> "asyncio.Future[T]":

@@ -89,3 +89,15 @@ async def test_without_room_for_a_thread_nothing_is_begun(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", full)
     with pytest.raises(TemporaryError, match="no room"):
         await errand.run(lambda job: None, SOON)
+
+
+async def test_who_gives_up_twice_still_waits_until_the_work_has_left(go):
+    doing = asyncio.create_task(errand.run(lambda job: go.wait(), SOON))
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        doing.cancel()
+        await asyncio.sleep(0.01)
+    assert not doing.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await doing

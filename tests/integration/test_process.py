@@ -179,3 +179,24 @@ def test_a_complaint_is_one_short_line_without_secrets():
     assert "\n" not in done.complaint()
     assert "\x1b" not in done.complaint()
     assert len(done.complaint()) <= 300
+
+
+async def test_a_second_cancellation_kills_at_once_what_does_not_end(tmp_path):
+    path = tmp_path / "pid"
+    code = (
+        "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "open(sys.argv[1], 'w').write(f'{os.getpid()}\\n')\ntime.sleep(60)"
+    )
+    task = asyncio.create_task(process.run(python(code, str(path)), timeout=LONG))
+    async with asyncio.timeout(10):
+        while not path.exists() or not path.read_text().endswith("\n"):
+            await asyncio.sleep(0.02)
+    began = time.monotonic()
+    task.cancel()
+    await asyncio.wait([task], timeout=0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < process.GRACE_SECONDS
+    await asyncio.sleep(0.1)
+    assert not alive(int(path.read_text()))

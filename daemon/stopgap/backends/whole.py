@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from stopgap.errand import seen_off
 from stopgap.errors import StopgapError
 
 T = TypeVar("T")
@@ -21,7 +22,9 @@ async def finish(change: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_FINISH_SECONDS)
-        if not task.cancel() and not task.cancelled():
-            task.exception()  # retrieved: the cancellation is the answer
+        try:
+            await seen_off(task, _FINISH_SECONDS)
+        finally:
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # retrieved: the cancellation is the answer
         raise

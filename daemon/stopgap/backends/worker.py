@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from stopgap.backends.database import Database, DatabaseFault, Mode, Session, Trouble
 from stopgap.backends.dsn import Login
+from stopgap.errand import seen_off
 from stopgap.errors import StopgapError
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ async def work(login: Login[Database], mode: Mode, seconds: float, does: Callabl
     except asyncio.CancelledError:
         task.give_up()
         future.add_done_callback(_heard)
-        await asyncio.wait([future], timeout=0 if mode is Mode.READ else LINGER_SECONDS)
+        await seen_off(future, 0 if mode is Mode.READ else LINGER_SECONDS)
         raise
 
 
