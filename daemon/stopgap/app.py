@@ -79,6 +79,7 @@ class App:
         self.front = Front(*settings.address)
         self._anew = anew  # this process ran before, on the same store
         self._leads = False
+        self._acts = False
         self._drain = DRAIN
 
     async def start(self) -> None:
@@ -104,6 +105,7 @@ class App:
         self.vitals = Vitals(self.settings, self.store, self.context, self.clock, self._ready)
         self._observe()
         await self.engine.start()
+        self._acts = True
         self.reconciler = self._reconciler()
         self.engine.trust(self.reconciler)
         self.vitals.surveyed = lambda: self.reconciler.last
@@ -159,6 +161,8 @@ class App:
         `cut_off` waits for no act: another daemon may be about to ask what became of it.
         """
         self._drain = 0.0 if cut_off else DRAIN
+        if cut_off and self._acts:  # at once: all else may take longer than the lease lasts
+            await self.engine.stop(0.0)
         await self._stack.aclose()
 
     def _intake(self) -> Intake:

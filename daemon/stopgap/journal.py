@@ -6,6 +6,7 @@ engine's own state, the log and the metrics are all observers of this one timeli
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -144,9 +145,8 @@ class Stored:
 class Journal(Protocol):
     """The store, as the engine and the API see it. Every method raises StoreError when it cannot do its work."""
 
-    @property
-    def leads(self) -> bool:
-        """Tell whether it is certain that no other daemon acts: an act may begin."""
+    def acting(self) -> AbstractContextManager[None]:
+        """Let an act be under way within the block, as long as it is certain that no other daemon acts."""
         ...
 
     def subscribe(self, observer: Callable[[Line], None]) -> None:

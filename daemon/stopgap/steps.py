@@ -10,7 +10,7 @@ from typing import Any
 from stopgap.action import Danger, Json, Moment, Restored, Reverted, Settled
 from stopgap.clock import Clock
 from stopgap.decide import LOOKS, TRIES
-from stopgap.errors import ActionError, StoreError, TemporaryError
+from stopgap.errors import ActionError, TemporaryError
 from stopgap.guard import Refusal, Request
 from stopgap.incident import Cause, Event, EventKind as K, Incident, Phase, Ref, Role, StepState, StepStatus
 from stopgap.journal import Journal, Undo
@@ -62,6 +62,12 @@ class Act:
     def by_hand(self) -> bool:
         """Tell whether a person runs it."""
         return getattr(self.step.action, "by_hand", False)
+
+    @property
+    def looks(self) -> bool:
+        """Tell whether anybody is asked what it is going to change."""
+        asked = getattr(self.step.action, "observes", None)
+        return True if asked is None else bool(asked(self.step.params))
 
     @property
     def seconds(self) -> float:
@@ -181,11 +187,9 @@ class Steps:
     # --- the act ---
 
     async def run(self, begun: Begun) -> None:
-        """Run an act and journal what came of it; of what a person does, the person says so (`orders.done`)."""
+        """Run an act and journal what came of it; of what a person does, the person says so (`orders.done`). Raises StoreError."""
         if begun.act.by_hand:
             return
-        if not self._journal.leads:
-            raise StoreError("it is not certain that no other daemon leads by now: nothing is begun")
         self.running.add(begun.act.state.id)
         try:
             await self._run(begun)
@@ -193,6 +197,12 @@ class Steps:
             self.running.discard(begun.act.state.id)
 
     async def _run(self, begun: Begun) -> None:
+        with self._journal.acting():
+            result, receipt = await self._done(begun)
+        await self._recorder.fact(begun.act.state, result, receipt)
+
+    async def _done(self, begun: Begun) -> tuple[Event, dict[str, Json]]:
+        """Run or take back; returns what came of it, and the receipt."""
         act, undo = begun.act, begun.undo
         began = asyncio.get_running_loop().time()
         action, params = act.step.action, act.step.params
@@ -214,7 +224,7 @@ class Steps:
                 if act.ref.role is Role.REVERT
                 else self._event(K.STEP_SUCCEEDED, **act.detail, seconds=seconds)
             )
-        await self._recorder.fact(act.state, result, receipt)
+        return result, receipt
 
     def _taken_back(self, act: Act, answer: Reverted, seconds: float) -> Event:
         kind = K.DRIFTED if answer.result is Restored.DRIFTED else K.STEP_REVERTED

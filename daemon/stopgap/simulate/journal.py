@@ -7,6 +7,7 @@ property run both), so it repeats the store's rules on purpose and shares only t
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -55,8 +56,6 @@ class MemoryJournal:
     answers at once, which is a tenth of the time of a long play.
     """
 
-    leads = True  # nobody else does
-
     def __init__(self, clock: Clock, *, keep: bool = True) -> None:
         self.failing = ""
         self.rows: dict[str, Row] = {}
@@ -83,6 +82,10 @@ class MemoryJournal:
     def held(self) -> dict[str, str]:
         """Return who holds what."""
         return self._past.held
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Let an act be under way: no other daemon acts here."""
+        return nullcontext()
 
     def subscribe(self, observer: Callable[[Line], None]) -> None:
         """Call `observer` with each committed line."""

@@ -113,6 +113,7 @@ class Postgres:
         self.reading.dispose()
         self.writing.dispose()
         self._watchdog.stop()
+        self.tenure.close()
 
     def _prepare(self, connection: Any, _: object) -> None:
         """Set up a new session; one round trip."""

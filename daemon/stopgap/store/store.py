@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +33,8 @@ from stopgap.store.sqlite import Sqlite
 from stopgap.store.writer import PASS, Job, Writer
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 QUEUE = 20_000  # operations
 READERS = 4  # connections and threads
@@ -64,12 +67,15 @@ class Store:
         self.pruning = Pruning(self._write, self._read, lambda: self.queue_length)
         self._closed = False
         self._writer.start()
+        self._lease = self._loop.create_task(self._watch_lease(), name="lease")
 
     async def close(self) -> None:
         """Work off what waits, answer it, and give the directory up."""
         if self._closed:
             return
         self._closed = True
+        self._lease.cancel()
+        await asyncio.gather(self._lease, return_exceptions=True)
         await asyncio.to_thread(self._writer.stop)
         await self._delivery.emptied()
         await asyncio.to_thread(self._readers.shutdown)
@@ -86,6 +92,21 @@ class Store:
     def epoch(self) -> int:
         """Return how often the lead of a shared database was taken, this daemon's included; 0 where none is shared."""
         return self._database.tenure.epoch if self._database.tenure is not None else 0
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Let an act be under way within the block. Raises StoreError when it is not certain that no other daemon leads."""
+        tenure = self._database.tenure
+        return nullcontext() if tenure is None else tenure.acting()
+
+    async def _watch_lease(self) -> None:
+        """Begin anew when the lease may end in the middle of an act: that is cut off before another daemon asks about it."""
+        tenure = self._database.tenure
+        if tenure is None:
+            return
+        while not tenure.lapsed:  # noqa: ASYNC110 - the instant moves with every commit
+            await asyncio.sleep(max(tenure.assured, tenure.ttl / 50))
+        log.error("lease_lapsed", why="it was not renewed in time: acts under way are cut off")
+        self.deposed.set()
 
     def _fall(self) -> None:
         with suppress(RuntimeError):  # the loop is gone
