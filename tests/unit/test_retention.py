@@ -8,6 +8,7 @@ import pytest
 from stopgap.rate import Rate
 from stopgap.retention import LEAST, MARGIN, kept_for, looks_back
 from stopgap.rule import Circuit, Limits, Rule
+from stopgap.settings import Settings
 from stopgap.storm import StormLimit
 
 DAY = timedelta(days=1)
@@ -45,3 +46,16 @@ def test_what_a_guard_needs_is_kept_however_short_the_retention_is(limits):
 
 def test_nothing_younger_than_a_week_goes_even_if_no_rule_is_loaded():
     assert kept_for(timedelta(), []) == LEAST == 7 * DAY
+
+
+@pytest.mark.parametrize(("written", "kept"), [("90d", 90 * DAY), ("7d", LEAST), ("0", timedelta())])
+def test_a_site_says_how_long_and_nothing_means_for_ever(monkeypatch, written, kept):
+    monkeypatch.setenv("STOPGAP_RETENTION", written)
+    assert Settings().retention == kept
+
+
+@pytest.mark.parametrize("written", ["1d", "6d23h", "1ms"])
+def test_less_than_a_week_is_refused_with_the_cure(monkeypatch, written):
+    monkeypatch.setenv("STOPGAP_RETENTION", written)
+    with pytest.raises(ValueError, match="write 7d or longer, such as 90d, or 0 to keep everything"):
+        Settings()
