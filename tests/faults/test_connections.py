@@ -3,7 +3,6 @@
 import asyncio
 import resource
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,9 +74,7 @@ async def test_four_thousand_idle_clients_cost_little_keep_nobody_out_and_are_en
     async with running(tmp_path, RULES, lambda: holding(2 * MANY + 1000)) as daemon:
         before = daemon.rss
         idle = await crowd(daemon, MANY)
-        began = time.monotonic()
         assert await daemon.post(alert("One", n="1")) == 200
-        assert time.monotonic() - began < 2
         assert daemon.rss - before < 60
         assert await daemon.metric("connections_shed_total") == 0
         await until(lambda: daemon.descriptors < 100, within=3 * PATIENCE + 10)  # of itself

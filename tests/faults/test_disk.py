@@ -4,7 +4,6 @@ import asyncio
 import os
 import resource
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,18 +109,18 @@ async def test_a_slow_disk_costs_time_and_neither_room_nor_the_loop(tmp_path: Pa
     async with running(tmp_path, RULES) as daemon:
         for seconds in (0.005, 0.05):
             daemon.shake("fsync", seconds)
-            began = time.monotonic()
+            before = await daemon.metric("journal_commit_seconds_count")
             names = [f"{seconds}-{n}" for n in range(100)]
             answers = await asyncio.gather(*(daemon.post(alert("Down", n=name)) for name in names))
             assert answers == [200] * len(names)
-            assert time.monotonic() - began < len(names) * max(seconds, 0.02)  # they share their commits
-        daemon.shake("fsync", 3)
+            assert await daemon.metric("journal_commit_seconds_count") - before < len(
+                names
+            )  # they are shared
+        daemon.shake("fsync", 4)
         waiting = asyncio.create_task(daemon.post(alert("Down", n="slow")))
         await asyncio.sleep(0.2)
-        began = time.monotonic()
         assert await daemon.metric("journal_commit_seconds_count") > 0
-        assert time.monotonic() - began < 1.5
-        assert not waiting.done()
+        assert not waiting.done()  # the API does not wait with it
         daemon.shake("fsync", 0)
         assert await waiting == 200
         targets = {one["target"] for one in await daemon.incidents()}
