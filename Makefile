@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test packages check unit soak crash bench clean
+.PHONY: help run test packages check unit soak crash chaos bench clean
 
 BIN := .venv/bin
 # more than there are cores: the end-to-end tests mostly wait for others
@@ -56,6 +56,10 @@ soak: .venv/dev.stamp  ## hold the ten promises for SOAK steps (SEED=n: show aga
 
 crash: .venv/dev.stamp  ## kill KILLS daemons where SEED says: nothing is lost, nothing done twice (STORE=postgres)
 	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(or $(SEED),1) --store $(STORE)
+
+chaos: .venv/dev.stamp  ## bring FAULTS about where SEED says, to three replicas: nothing is lost, nothing done twice
+	@.ci/packages
+	$(BIN)/python -m tests.crash.replicas --faults $(or $(FAULTS),500) --seed $(or $(SEED),1)
 
 bench: .venv/dev.stamp  ## measure: a table and bench-*.json (ARGS=--quick, --publish, "--only exec")
 	@.ci/packages bench

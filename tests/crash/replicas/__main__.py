@@ -34,7 +34,8 @@ def main() -> int:
             seed += 1
     print(f"all: {total}")
     print("faults: " + "  ".join(f"{kind} {count}" for kind, count in sorted(total.faults.items())))
-    print(f"of these, {total.missed} came without their moment; attempts without an answer: {total.doubts}")
+    print(f"came without their moment: {total.missed}")
+    print(f"attempts without an answer: {total.doubts}, of which came late and turned an alert: {total.late}")
     print("outcomes: " + "  ".join(f"{outcome} {count}" for outcome, count in sorted(total.outcomes.items())))
     return 1 if total.violations else 0
 

@@ -8,7 +8,8 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from datetime import datetime
+from itertools import groupby, pairwise
 from typing import Any
 
 from tests.crash import auditor as single
@@ -63,6 +64,15 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What was said of one alert and acknowledged: that it fires, since when, or that it is over; `at` it was first sent."""
+
+    firing: bool
+    starts_at: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What the auditor is given, at the end of a campaign."""
 
@@ -72,7 +82,7 @@ class Evidence:
     reigns: Sequence[Reign] = ()
     intents: Sequence[Intent] = ()
     written: Sequence[Written] = ()
-    said: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    said: Mapping[str, Sequence[Told]] = field(default_factory=dict)  # by the alert's `instance` label
     doubts: Mapping[str, int] = field(default_factory=dict)
     changed: Sequence[str] = ()
 
@@ -80,13 +90,20 @@ class Evidence:
 def audit(evidence: Evidence) -> list[Violation]:
     """Return everything that is wrong."""
     effects = effects_of(evidence)
-    records = Records(book=evidence.book, effects=effects, said=evidence.said, changed=evidence.changed)
+    records = Records(book=evidence.book, effects=effects, changed=evidence.changed)
     of_one = (
         single.intended, single.once, single.in_turn, single.done, single.ordered, single.single,
         single.holding, single.over,
     )  # fmt: skip
     checks = [check(records) for check in of_one]
-    checks += [acknowledged(evidence), again(records), reigned(evidence), fenced(evidence), chained(evidence)]
+    checks += [
+        acknowledged(evidence),
+        present(evidence),
+        again(records),
+        reigned(evidence),
+        fenced(evidence),
+        chained(evidence),
+    ]
     return [violation for check in checks for violation in check]
 
 
@@ -127,9 +144,10 @@ def _same(about: Deed, other: Deed) -> bool:
 
 def acknowledged(evidence: Evidence) -> Iterator[Violation]:
     """What was answered with 200 is in the journal. Beyond that, only what an attempt without an answer may have brought."""
-    heard = single._heard(evidence.book)
+    heard = heard_of(evidence.book)
     for name in sorted({*evidence.said, *heard}):
-        said, found = _turns(evidence.said.get(name, ())), _turns(heard.get(name, ()))
+        said = _turns(told.firing for told in evidence.said.get(name, ()))
+        found = _turns(turn.firing for turn in heard.get(name, ()))
         drawn = f"{name}: said {_drawn(said)}, in the journal {_drawn(found)}"
         if found[: len(said)] != said:
             yield Violation("acknowledged", drawn)
@@ -137,6 +155,22 @@ def acknowledged(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("unsaid", f"{drawn}; {evidence.doubts.get(name, 0)} attempts had no answer")
         elif found[-1:] != said[-1:]:
             yield Violation("acknowledged", f"{drawn}: the last word is another one")
+
+
+def present(evidence: Evidence) -> Iterator[Violation]:
+    """Each firing that was acknowledged is in the journal by its own start, unless an older one came late and fired still."""
+    heard = heard_of(evidence.book)
+    for name, said in evidence.said.items():
+        found = [(_instant(turn.starts_at), turn.at) for turn in heard.get(name, ()) if turn.firing]
+        older: set[datetime] = set()
+        for before, told in pairwise((Told(False, "", 0), *said)):
+            if not told.firing or before.firing:
+                continue
+            start = _instant(told.starts_at)
+            late = any(since in older and at > before.at for since, at in found)
+            if not late and start not in {since for since, _ in found}:
+                yield Violation("acknowledged", f"{name}: that it fires since {told.starts_at} is nowhere")
+            older.add(start)
 
 
 def again(records: Records) -> Iterator[Violation]:
@@ -197,12 +231,47 @@ def takeovers(reigns: Sequence[Reign]) -> list[float]:
     return sorted((one.began - one.silent_since) / 1e6 for one in reigns if one.silent_since is not None)
 
 
+def late(evidence: Evidence) -> int:
+    """Return how many turns came from attempts that were not answered: what was said already, or somebody else was told."""
+    heard = heard_of(evidence.book)
+    return sum(
+        max(
+            0,
+            len(_turns(turn.firing for turn in heard.get(name, ())))
+            - len(_turns(told.firing for told in said)),
+        )
+        for name, said in evidence.said.items()
+    )
+
+
 def count(violations: Iterable[Violation], promises: frozenset[str]) -> int:
     """Return how many broke one of these promises."""
     return sum(number for name, number in Counter(v.promise for v in violations).items() if name in promises)
 
 
 # --- reading ---
+
+
+def heard_of(book: Copybook) -> dict[str, list[Told]]:
+    """Return what the journal says of each alert, by its `instance` label."""
+    names: dict[str, str] = {}
+    heard: dict[str, list[Told]] = defaultdict(list)
+    for page in book.pages:
+        said = page.detail
+        alerts = said.get("alerts", {}) if page.kind == "opened" else {}
+        if page.kind == "alert_joined":
+            alerts = {said["fingerprint"]: said}
+        for fingerprint, alert in alerts.items():
+            names[fingerprint] = alert["labels"]["instance"]
+            heard[names[fingerprint]].append(Told(True, alert["starts_at"], page.at))
+        if page.kind in ("refired", "alert_resolved"):
+            firing = page.kind == "refired"
+            heard[names[said["fingerprint"]]].append(Told(firing, said.get("starts_at", ""), page.at))
+    return heard
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _turns(said: Iterable[bool]) -> list[bool]:

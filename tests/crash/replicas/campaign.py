@@ -58,6 +58,7 @@ class Figures:
     effects: int = 0
     lines: int = 0
     orders: int = 0
+    late: int = 0  # turns that came from attempts without an answer
     fenced: int = 0  # daemons that their own deadline ended
     outcomes: Counter[str] = field(default_factory=Counter)
     takeovers: list[float] = field(default_factory=list)
@@ -229,6 +230,7 @@ class Campaign:
         self.figures.effects = len(auditor.effects_of(evidence))
         self.figures.lines = len(evidence.book.pages)
         self.figures.outcomes = Counter(entry.outcome or "live" for entry in evidence.book.entries)
+        self.figures.late = auditor.late(evidence)
         self.figures.takeovers = auditor.takeovers(evidence.reigns)
 
     def _evidence(self, stream: Stream) -> Evidence:
@@ -245,7 +247,7 @@ class Campaign:
             reigns=self._watch.reigns(),
             intents=self._watch.intents(),
             written=self._watch.written(),
-            said={alert.name: alert.said for alert in stream.alerts},
+            said=stream.told,
             doubts=stream.doubts,
             changed=self._changed(),
         )

@@ -14,11 +14,12 @@ from random import Random
 from typing import Any
 
 import aiohttp
+from tests.crash.replicas.auditor import Told
 from tests.crash.stream import Alert
 
-SENDERS = 5
+SENDERS = 8
 PAUSE = (0.05, 0.5)  # seconds between two notifications of one sender
-PATIENCE = (0.5, 3.0)  # seconds that an answer is waited for
+PATIENCE = (0.4, 2.0)  # seconds that an answer is waited for
 AGAIN = 0.1  # seconds
 ACKNOWLEDGED = 200
 
@@ -37,6 +38,7 @@ class Stream:
         self.attempts = 0
         self.acknowledged = 0  # notifications
         self.doubts: Counter[str] = Counter()  # attempts without an answer, by the alert
+        self.told: dict[str, list[Told]] = {alert.name: [] for alert in self.alerts}
         self.diary: list[str] = []  # every attempt, as it ended
         self._chances = chances
         self._anyone = anyone
@@ -77,7 +79,7 @@ class Stream:
                 await asyncio.wait_for(self._over.wait(), chances.uniform(*PAUSE))
 
     async def _deliver(self, session: aiohttp.ClientSession, chances: Random, group: Sequence[Alert]) -> None:
-        alerts = [alert.body() for alert in group]
+        alerts, began = [alert.body() for alert in group], time.time_ns() // 1000
         body = {"version": "4", "receiver": "stopgap", "groupKey": "{}", "status": "firing", "alerts": alerts}
         while True:
             times = chances.choice((1, 1, 1, 2))
@@ -90,7 +92,7 @@ class Stream:
             await asyncio.sleep(AGAIN)
         self.acknowledged += 1
         for alert in group:
-            alert.said.append(alert.firing)
+            self.told[alert.name].append(Told(alert.firing, alert.starts_at, began))
 
     async def _post(self, session: aiohttp.ClientSession, body: dict[str, Any], within: float) -> int | None:
         """Return the status of the answer, 0 when nobody can have taken it, None when somebody may have or yet may."""
