@@ -1,6 +1,8 @@
-"""The store and its tables: made by migrations alone, brought up to date with all that they hold, never taken back."""
+"""The store and its tables: made as all migrations would, brought up to date with all that they hold, never taken back."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -8,12 +10,11 @@ import pytest
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
 from tests.journal_examples import HandClock, acting, open_one
 
 from stopgap.errors import StoreError
 from stopgap.guard import Refusal, Request
-from stopgap.store import DATABASE, migrations, open_store, schema, sqlite
+from stopgap.store import DATABASE, migrations, open_store, sqlite
 from stopgap.store.rows import EPOCH, micros
 
 
@@ -32,7 +33,7 @@ async def store(tmp_path, clock):
 def described(path: Path) -> set[tuple[str, str]]:
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    return {(name, " ".join(sql.split())) for name, sql in rows if name != "alembic_version"}
+    return {(name, " ".join(sql.split())) for name, sql in rows}
 
 
 def parts(path: Path) -> set[tuple[str, tuple[str, ...]]]:
@@ -43,12 +44,32 @@ def parts(path: Path) -> set[tuple[str, tuple[str, ...]]]:
     }
 
 
-async def test_migrations_make_exactly_what_the_schema_says(tmp_path, store):
-    engine = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
-    schema.metadata.create_all(engine)
+def contents(path: Path) -> dict[str, list]:
+    with sqlite3.connect(path) as connection:
+        names = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
+
+
+async def test_all_migrations_make_exactly_what_a_new_database_is(tmp_path, store):
+    engine = sqlite.writing(tmp_path / "migrated.db")
+    with engine.begin() as connection:
+        migrations.upgrade(connection)
     engine.dispose()
 
-    assert parts(tmp_path / DATABASE) == parts(tmp_path / "fresh.db")
+    assert parts(tmp_path / DATABASE) == parts(tmp_path / "migrated.db")
+    assert contents(tmp_path / DATABASE) == contents(tmp_path / "migrated.db")
+    assert contents(tmp_path / DATABASE)["leader"] == [(1, "", "", 0, 0)]
+
+
+def test_a_new_database_is_made_without_the_library_that_migrates(tmp_path):
+    code = (
+        "import sys; from stopgap.store import migrations, sqlite; from pathlib import Path\n"
+        "with sqlite.writing(Path(sys.argv[1])).begin() as connection: migrations.migrate(connection)\n"
+        "assert not [name for name in sys.modules if name.startswith(('alembic', 'mako'))]"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "new.db")], check=True)
 
 
 def test_the_code_knows_the_last_migration():
