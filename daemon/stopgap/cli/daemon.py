@@ -19,12 +19,13 @@ VarsFiles = Annotated[
 ]
 
 
-def settings(**given: Any) -> Any:
+def settings(*, serves: bool = False, **given: Any) -> Any:
     """Build the settings from the flags given, else from STOPGAP_… and the defaults; ends with 2 when they are wrong."""
-    from stopgap.settings import Settings
+    from stopgap.settings import RuleSettings, Settings
 
+    chosen = {name: value for name, value in given.items() if value not in (None, [], ())}
     with explained():
-        return Settings(**{name: value for name, value in given.items() if value not in (None, [], ())})
+        return Settings(**chosen) if serves else RuleSettings(**chosen)
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def serve(
     given |= {"probation": probation, "heartbeat_every": heartbeat_every, "retention": retention}
     given |= {"peer_url": peer_url, "leader_ttl": leader_ttl}
     given |= {"receiver": receiver, "poll_every": poll_every, "external_url": external_url}
-    chosen = settings(**given, alertmanager=alertmanager, vars=vars_, var=var)
+    chosen = settings(serves=True, **given, alertmanager=alertmanager, vars=vars_, var=var)
     from stopgap.service import run
 
     read_by_eyes = chosen.log_format == "console" or (chosen.log_format == "auto" and sys.stderr.isatty())
