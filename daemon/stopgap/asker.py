@@ -42,7 +42,10 @@ class Asker:
 
     async def ask(self, probes: Sequence[PlannedProbe]) -> list[Finding]:
         """Ask all of these, each once."""
-        findings = await asyncio.gather(*map(self._finding, probes))
+        if len(probes) == 1:  # as most are, and one needs no task of its own
+            findings = [await self._finding(probes[0])]
+        else:
+            findings = await asyncio.gather(*map(self._finding, probes)) if probes else []
         for probe, finding in zip(probes, findings, strict=True):
             self.on_asked(probe.spec.probe, finding.verdict)
         return findings

@@ -12,6 +12,7 @@ from stopgap.rule import ProbeSpec, Rule
 MINUTE = timedelta(minutes=1)
 VERIFY_EVERY = timedelta(seconds=5)
 ENDING = 0.75  # of a lease's time
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 TOLD_AGAIN = timedelta(hours=1)  # about a lease that has expired
 
 
@@ -28,7 +29,7 @@ class Asked:
     @property
     def verdict(self) -> Verdict:
         """Return its last answer; never asked is unknown."""
-        return Verdict.UNKNOWN if self.last is None else Verdict(self.last.verdict)
+        return Verdict.UNKNOWN if self.last is None else _VERDICTS[self.last.verdict]
 
     @property
     def due_at(self) -> datetime:

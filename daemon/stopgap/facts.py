@@ -198,7 +198,7 @@ def _probed(state: Incident, event: Event) -> Incident:
     before = state.probes.get(key)
     now = ProbeState(verdict, since=event.at, asked_at=event.at)
     if before is not None and before.verdict == verdict:
-        now = replace(before, asked_at=event.at, streak=before.streak + 1)
+        now = ProbeState(verdict, before.since, event.at, before.streak + 1)
     probes = {**state.probes, key: now}
     well = all(p.verdict == "healthy" for k, p in probes.items() if k.startswith("recheck/"))
     found = key.startswith("recheck/") and well

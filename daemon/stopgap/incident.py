@@ -102,6 +102,10 @@ class EventKind(StrEnum):
     CLOCK_FOLLOWED = "clock_followed"
 
 
+PROBED = {verdict: EventKind(f"probe_{verdict}") for verdict in ("healthy", "unhealthy", "unknown")}
+"""The event that says what a probe answered."""
+
+
 @cheaply_made
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -277,7 +281,10 @@ class Incident:
     @property
     def firing(self) -> bool:
         """Tell whether any of its alerts still fires."""
-        return any(alert.firing for alert in self.alerts.values())
+        for alert in self.alerts.values():  # noqa: SIM110 - asked very often, and `any` takes three times as long
+            if alert.firing:
+                return True
+        return False
 
     @property
     def held(self) -> tuple[int, ...]:

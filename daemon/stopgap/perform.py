@@ -14,7 +14,7 @@ from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.closing import closing_of
 from stopgap.guard import Reason, Refusal, Request
-from stopgap.incident import TARGET_LOCK, Event, EventKind as K, Incident, Phase
+from stopgap.incident import PROBED, TARGET_LOCK, Event, EventKind as K, Incident, Phase
 from stopgap.journal import Journal
 from stopgap.moves import Act, Ask, Circumstances, Deed, Record, Settle, Start, TakeBack, record
 from stopgap.plan import PlannedProbe
@@ -171,7 +171,7 @@ class Performer:
 
     def _answer(self, key: str, probe: PlannedProbe, finding: Finding) -> Event:
         return self.recorder.event(
-            K(f"probe_{finding.verdict}"),
+            PROBED[finding.verdict],
             probe=key,
             role=key.partition("/")[0],
             kind=probe.spec.probe,

@@ -24,7 +24,7 @@ from stopgap.errors import StopgapError
 
 LONGEST = 65_536  # characters of a template's source
 LONGEST_PROSE = 2000  # characters of one label or annotation in prose
-_MARKS = ("{{", "{%", "{#")
+_MARK = re.compile(r"\{[{%#]")
 _SAFE = re.compile(r"(?![-./])(?!.*/\.{1,2}(?:/|$))[A-Za-z0-9_.:@/+-]{1,253}")
 _AUTHORITY = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -366,13 +366,10 @@ def compile_tree(tree: Any, at: tuple[str | int, ...] = ()) -> tuple[Any, tuple[
 
 
 def _leaf(leaf: Any, path: tuple[str | int, ...]) -> Any:
-    if _marked(path):
-        raise TemplateError("a key cannot be a template", cure="write the key itself")
-    return Template.parse(leaf) if _marked((leaf,)) else leaf
-
-
-def _marked(texts: tuple[Any, ...]) -> bool:
-    return any(isinstance(text, str) and any(mark in text for mark in _MARKS) for text in texts)
+    for key in path:
+        if isinstance(key, str) and _MARK.search(key):
+            raise TemplateError("a key cannot be a template", cure="write the key itself")
+    return Template.parse(leaf) if isinstance(leaf, str) and _MARK.search(leaf) else leaf
 
 
 def bind_tree(tree: Any, values: Mapping[str, str]) -> Any:

@@ -4,6 +4,7 @@ The same rule runs anywhere because only the locator says where: `env:///etc/app
 """
 
 from contextlib import suppress
+from functools import cache
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -79,8 +80,8 @@ def log_in(at: Text, password: Text | None, capability: type[C]) -> Login[C]:
 
 
 def _place(parsed: Locator, capability: type[C]) -> C:
-    there = [backend for backend in BACKENDS if parsed.scheme in backend.schemes]
-    able = [backend for backend in there if issubclass(backend, capability)]
+    able: tuple[type[C], ...]
+    there, able = _able(parsed.scheme, capability)
     if not there:
         raise ValueError(f"there is no backend for {parsed.scheme}: write one of {_examples(capability)}")
     if not able:
@@ -90,6 +91,13 @@ def _place(parsed: Locator, capability: type[C]) -> C:
         with suppress(ValueError):
             return backend(parsed)
     return able[-1](parsed)
+
+
+@cache
+def _able(scheme: str, capability: type[C]) -> tuple[bool, tuple[type[C], ...]]:
+    """Tell whether there are places of this scheme, and which of them have the capability."""
+    there = [backend for backend in BACKENDS if scheme in backend.schemes]
+    return bool(there), tuple(backend for backend in there if issubclass(backend, capability))
 
 
 def _examples(capability: type[Place]) -> str:

@@ -22,5 +22,8 @@ def unknown(why: str) -> Finding:
 
 def one_line(text: str, limit: int = _LONGEST) -> str:
     """Make text from outside safe to show: printable, on one line, bounded."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[: limit * 4]).split())
+    some = text[: limit * 4]
+    if not some.isprintable():
+        some = "".join(char if char.isprintable() else " " for char in some)
+    line = " ".join(some.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -37,10 +37,14 @@ class Coverage:
 
     def __init__(self) -> None:
         self.rules: dict[str, Reached] = {}
+        self._known: set[tuple[str, str]] = set()  # rule and version, as a hundred tests have the same
 
     def know(self, rules: Iterable[Rule]) -> None:
         """Take note of what there is to be reached."""
         for rule in rules:
+            if (rule.id, rule.version) in self._known:
+                continue
+            self._known.add((rule.id, rule.version))
             known = self.rules.setdefault(rule.id, Reached())
             for rung in rule.ladder:
                 known.rungs.setdefault(rung.name, False)
