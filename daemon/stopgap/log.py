@@ -10,6 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
@@ -138,6 +139,23 @@ def straight(entry: Mapping[str, Any]) -> str | None:
     return text if flat and "\\" not in text and text.isprintable() else None
 
 
+class _Outlet:
+    """Where lines go in the end. That nobody can take them (a full disk, a reader that is gone) ends no thread that says something."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> None:
+        """Write, or lose it."""
+        with suppress(OSError, ValueError):  # ValueError: it was closed
+            self._out.write(text)
+
+    def flush(self) -> None:
+        """Flush, if it can be."""
+        with suppress(OSError, ValueError):
+            self._out.flush()
+
+
 class _Gathered:
     """Writes all that is said within one turn of the event loop at once: with each write another thread takes the interpreter."""
 
@@ -201,8 +219,9 @@ def configure(
     *, console: bool | None = None, level: int = logging.INFO, stream: TextIO | None = None
 ) -> None:
     """Send everything, that of libraries too, to `stream` (stderr): JSON lines, or text when it is a terminal."""
-    out = stream or sys.stderr
-    pretty = out.isatty() if console is None else console
+    given = stream or sys.stderr
+    pretty = given.isatty() if console is None else console
+    out = cast("TextIO", _Outlet(given))
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -169,3 +169,20 @@ def test_what_was_said_when_the_event_loop_ended_is_written_with_the_next_line(w
     loop.close()
     structlog.get_logger().info("next")
     assert [line["event"] for line in lines(written)] == ["last", "next"]
+
+
+class Full(io.StringIO):
+    """A disk without room, or a reader that is gone."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        raise ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("console", [True, False])
+def test_a_line_that_nobody_can_take_ends_nobody_who_says_it(written, console):
+    log.configure(console=console, stream=Full())
+    structlog.get_logger().error("journal_fault", why="the disk is full")
+    logging.getLogger("aiohttp").error("so say others")
