@@ -13,7 +13,6 @@ from stopgap.crowd import Crowd, room
 BACKLOG = 1024  # connections that wait to be taken
 AT_ONCE = 32  # connections that are taken in one turn of the loop
 SHUTDOWN = 5.0  # seconds that open connections are given at the end
-TURNS = 3  # of the loop until a connection that asked for its protocol has it
 STALLED = 30.0  # seconds that a client may leave its answer unread
 
 
@@ -39,8 +38,7 @@ class Front:
         if not self._doors:
             await self._open()
         if before is not None:
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # who has a protocol of the one before is connected now, and ended with it
             await before.cleanup()
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """The front: one application takes the place of another one, and nobody who knocks meanwhile finds the door closed."""
 
 import asyncio
+import socket
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
@@ -93,4 +94,22 @@ async def test_an_address_that_is_taken_is_said():
     await front.show(saying("x"))
     with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
         await Front("127.0.0.1", port).show(saying("y"))
+    await front.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_in_at_the_moment_of_the_change_is_not_left_with_the_application_that_went(turns):
+    port = unused_port()
+    front = Front("127.0.0.1", port)
+    await front.show(saying("old"))
+    with socket.create_connection(("127.0.0.1", port)) as coming:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await front.show(saying("new"))
+        coming.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=coming)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer == b"" or answer.endswith(b"new")  # hung up on, or served by the new one
+        writer.close()
     await front.close()
