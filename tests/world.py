@@ -148,6 +148,7 @@ class Say:
     params: ClassVar[type[SayParams]] = SayParams
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
+    takes: float = 0.0
 
     def describe(self, params: SayParams) -> str:
         return params.of
@@ -155,6 +156,8 @@ class Say:
     async def ask(self, params: SayParams, timeout: timedelta) -> Finding:
         await asyncio.sleep(0)  # as a real one, it does not answer at once
         self.asked[params.of] += 1
+        if self.takes:
+            await asyncio.sleep(self.takes)
         verdict = self.verdicts.get(params.of, Verdict.HEALTHY)
         return Finding(verdict, f"{params.of} is {verdict}")
 

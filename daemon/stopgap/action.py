@@ -172,6 +172,13 @@ class Action(Protocol[P]):
         """Say what a person does to take the step back, with the old value unless it is a secret."""
         ...
 
+    def observes(self, params: P) -> bool:  # noqa: ARG002 - for those whose parameters matter
+        """Tell whether `observe` asks anybody outside: then the guards are asked before it, too.
+
+        May be left out, and is then True.
+        """
+        return True
+
     async def observe(self, params: P, moment: Moment) -> Json:
         """Read what `run` is about to change: the undo. Raises ActionError."""
         ...

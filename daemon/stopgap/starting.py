@@ -1,9 +1,10 @@
 """Starting: how a rung begins, or why it does not.
 
 The order never changes: plan, ask the guards, measure, ask the rung's own preconditions, let a person approve where one must,
-observe, decide once more from the present, and ask the guards once more inside the commit that holds the permit. One turn holds all
-of this and the act. Whoever passed the guards counts for the others until that commit; the engine sends them in the order of
-severity and age, so that what is left of a budget goes to the most urgent.
+observe, decide once more from the present, and ask the guards once more inside the commit that holds the permit. Where nobody is
+asked anything between the guards and that commit, they are asked there only. One turn holds all of this and the act. Whoever passed
+the guards counts for the others until that commit; the engine sends them in the order of severity and age, so that what is left of
+a budget goes to the most urgent.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from stopgap.clock import Clock
 from stopgap.decide import decide
 from stopgap.errors import StoreError
 from stopgap.guard import SKIPS, Reason, Refusal, Request, check
-from stopgap.incident import Event, EventKind as K, Incident, Ref, Role
+from stopgap.incident import Event, EventKind as K, Incident, Phase, Ref, Role
 from stopgap.journal import Conflict, Journal, Undo
 from stopgap.ledger import Ledger
 from stopgap.moves import Circumstances, Record, Start, record
@@ -50,6 +51,21 @@ class Attempt:
     def rung(self) -> int:
         """Return which rung it is."""
         return self.move.rung
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether anybody outside is asked anything between the guards and the commit."""
+        return (
+            bool(self.planned.only_if)
+            or asks_for_approval(self.rule, self.rung, self.move.mode)
+            or _is_measured(self.request)
+            or self.act.looks
+        )
+
+    @property
+    def was_refused(self) -> bool:
+        """Tell whether the guards said no before: they may well again, and that need not keep the writer busy."""
+        return self.state.phase is Phase.WAITING
 
 
 Present = Callable[[str], tuple[Incident, Rule, Circumstances] | None]
@@ -92,24 +108,40 @@ class Starter:
 
     async def _in_turn(self, attempt: Attempt) -> Record | None:
         """Admit, prepare, commit and run, with nothing that waits between the commit and the act."""
-        state = attempt.state
-        if self._still(attempt) is None:
-            return None
-        refusal = await self._admit(attempt.request)
-        if refusal is not None:
-            return await self._refused(state, refusal)
+        straight = not (attempt.asks or attempt.was_refused or self._overtakes)
         try:
-            request = await self._measured(attempt.request)
-            refusal = check(request, await self.ledger(request), self._clock.now())
-            if refusal is not None:
-                return await self._refused(state, refusal)
-            begun = await self._prepare(replace(attempt, request=request))
+            begun = await (self._straight(attempt) if straight else self._asked(attempt))
         finally:
-            self._starting.pop(state.id, None)
+            self._starting.pop(attempt.state.id, None)
         if not isinstance(begun, Begun):
             return begun
         await self._steps.run(begun)
         return None
+
+    @property
+    def _overtakes(self) -> bool:
+        """Tell whether somebody who went straight to the commit would overtake one that asks the guards or has passed them."""
+        return self._door.locked() or bool(self._starting)
+
+    async def _straight(self, attempt: Attempt) -> Begun | Record | None:
+        """Go to the commit, where the guards are asked in the order in which it was gone to."""
+        self._recorder.forget(attempt.state.id)
+        return await self._commit(attempt, (), await self._steps.look(attempt.act))
+
+    async def _asked(self, attempt: Attempt) -> Begun | Record | None:
+        """Ask the guards, then whatever must be asked, and go to the commit."""
+        if self._still(attempt) is None:
+            return None
+        refusal = await self._admit(attempt.request)
+        if refusal is not None:
+            return await self._refused(attempt.state, refusal)
+        if _is_measured(attempt.request):
+            request = await self._measured(attempt.request)
+            refusal = check(request, await self.ledger(request), self._clock.now())
+            if refusal is not None:
+                return await self._refused(attempt.state, refusal)
+            attempt = replace(attempt, request=request)
+        return await self._prepare(attempt)
 
     async def _refused(self, state: Incident, refusal: Refusal) -> Record | None:
         if refusal.reason is Reason.PROTECTED_TARGET:
@@ -140,7 +172,9 @@ class Starter:
     async def _refusal(self, request: Request) -> Refusal | None:
         """Ask the guards that need nothing measured."""
         now = self._clock.now()
-        cheap = replace(request, limits=replace(request.limits, blast_radius=None))
+        cheap = request
+        if _is_measured(request):
+            cheap = replace(request, limits=replace(request.limits, blast_radius=None))
         try:
             ledger = await self.ledger(request)
         except StoreError as error:
@@ -290,6 +324,12 @@ class Starter:
             verify=[question(probe) for probe in planned.verify],
             undo=[undone_by_hand(step, before) for step, before in zip(held, values, strict=True)] or None,
         )
+
+
+def _is_measured(request: Request) -> bool:
+    """Tell whether a guard needs to know how large a population is just now."""
+    blast = request.limits.blast_radius
+    return blast is not None and not isinstance(blast.total, int)
 
 
 def unasked(error: StoreError, now: datetime) -> Refusal:

@@ -176,6 +176,7 @@ def through_the_store(value):
 
 async def acted(case: Case):
     before = through_the_store(await case.action.observe(case.params, NOW))
+    assert before is None or case.action.observes(case.params)
     return before, through_the_store(await case.action.run(case.params, before, NOW))
 
 

@@ -79,7 +79,7 @@ async def test_who_is_about_to_start_counts_and_leaves_the_budget_when_nothing_c
     skips = per_host(limits=replace(GENEROUS, budget=Rate(1, HOUR)))
     skips = replace(skips, ladder=(replace(skips.ladder[0], only_if=(probe("first"),)),))
     world = await World((skips,)).start()
-    world.say.verdicts["first"] = Verdict.UNHEALTHY
+    world.say.verdicts["first"], world.say.takes = Verdict.UNHEALTHY, 0.1
     await world.fire(*hosts(2))
     await world.settle()
     assert reasons(world) == ["budget_rule", "ladder_exhausted"]

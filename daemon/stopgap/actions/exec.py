@@ -89,6 +89,10 @@ class Exec(Action[ExecParams]):
             return "nothing"
         return f"run {_line(params.revert)}" + (" with the kept output of observe on stdin" if before else "")
 
+    def observes(self, params: ExecParams) -> bool:
+        """Tell whether the rule says how to see what it changes."""
+        return params.observe is not None
+
     async def observe(self, params: ExecParams, moment: Moment) -> Json:
         """Run `observe` and keep what it prints."""
         if params.observe is None:

@@ -190,6 +190,10 @@ class HttpCall(Action[HttpCallParams]):
             return "nothing"
         return f"{params.revert.method} {_shown(params.revert.url or params.url)}"
 
+    def observes(self, params: HttpCallParams) -> bool:
+        """Tell whether the rule says how to see what it changes."""
+        return params.observe is not None
+
     async def observe(self, params: HttpCallParams, moment: Moment) -> Json:
         """Ask `observe` and keep its answer. Raises ActionError, whatever goes wrong: nothing was changed."""
         if params.observe is None:

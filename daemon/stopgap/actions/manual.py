@@ -56,6 +56,10 @@ class Manual(Transient[ManualParams], Action[ManualParams]):
         """Name nothing: what a person changes is not known."""
         return ()
 
+    def observes(self, params: ManualParams) -> bool:
+        """Tell that there is nothing to be seen."""
+        return False
+
     async def observe(self, params: ManualParams, moment: Moment) -> Json:
         """See nothing."""
 

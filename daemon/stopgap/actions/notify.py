@@ -57,6 +57,10 @@ class Notify(Transient[NotifyParams], Action[NotifyParams]):
         """Name nothing: nothing is changed."""
         return ()
 
+    def observes(self, params: NotifyParams) -> bool:
+        """Tell that there is nothing to be seen."""
+        return False
+
     async def observe(self, params: NotifyParams, moment: Moment) -> Json:
         """See nothing: whether somebody was told does not show."""
 

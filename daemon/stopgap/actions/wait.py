@@ -50,6 +50,10 @@ class Wait(Transient[WaitParams], Action[WaitParams]):
         """Name nothing: nothing is changed."""
         return ()
 
+    def observes(self, params: WaitParams) -> bool:
+        """Tell that there is nothing to be seen."""
+        return False
+
     async def observe(self, params: WaitParams, moment: Moment) -> Json:
         """See nothing."""
 

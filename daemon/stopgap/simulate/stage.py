@@ -144,6 +144,10 @@ class StagedAction:
 
     # --- acting ---
 
+    def observes(self, params: Params) -> bool:  # noqa: ARG002 - the port's signature
+        """Tell that the scene has values of every resource, of those too that the real action does not look at."""
+        return True
+
     async def observe(self, params: Params, moment: Moment) -> Json:
         """Read the values."""
         await self._meet(self._fate(params, On.OBSERVE))
