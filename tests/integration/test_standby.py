@@ -1,10 +1,12 @@
 """A database that several daemons share: one is elected, the others leave it letters, and who was deposed writes nothing more."""
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -146,6 +148,59 @@ async def test_a_standby_outlives_its_database_and_takes_letters_when_it_is_back
             await store.close()
 
 
+async def test_letters_that_wait_for_their_table_keep_nobody_from_leading(postgres):
+    base = postgres.database()
+    async with leading(base.url) as store, standing_by(base.url) as other:
+        with base.connect(base.name) as admin, admin.transaction():
+            admin.execute("LOCK TABLE inbox IN SHARE MODE")  # as some maintenance does
+            letters = [asyncio.create_task(other.put_by(SAID)) for _ in range(9)]
+            election = asyncio.create_task(other.elected())
+            await asyncio.sleep(0.2)
+            await store.close()
+            next_one = await asyncio.wait_for(election, TTL)
+        await asyncio.gather(*letters)
+        assert len(await next_one.letters(20)) == len(letters)
+        await next_one.close()
+
+
+class Mute:
+    """A wire to a PostgreSQL that says nothing more once a client has been let in."""
+
+    def __init__(self, port: int) -> None:
+        self._far = port
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = self._door.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._door.accept()
+                far = socket.create_connection(("127.0.0.1", self._far))
+                threading.Thread(target=self._pass, args=(near, far, b""), daemon=True).start()
+                threading.Thread(target=self._pass, args=(far, near, b"Z\0\0\0\5I"), daemon=True).start()
+
+    @staticmethod
+    def _pass(one: socket.socket, other: socket.socket, last: bytes) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+                if last and last in data:  # ReadyForQuery
+                    return
+            other.close()
+
+    def close(self) -> None:
+        self._door.close()
+
+
+async def test_a_database_that_lets_us_in_and_says_nothing_more_is_given_up(postgres, monkeypatch):
+    monkeypatch.setattr(on_postgres, "CONNECT_WITHIN", 1)
+    with closing(Mute(postgres.port)) as wire:
+        url = postgres.database().url.replace(f":{postgres.port}/", f":{wire.port}/")
+        with pytest.raises(Unreachable):
+            await asyncio.wait_for(join(url, 1, "", HandClock()), 10)
+
+
 async def test_a_database_that_does_not_answer_may_answer_later_and_one_that_refuses_will_not(postgres):
     with pytest.raises(Unreachable, match="check STOPGAP_DATABASE_URL"):
         await join("postgresql://a:b@127.0.0.1:1/c", TTL, "", HandClock())
@@ -161,6 +216,8 @@ async def test_a_database_that_does_not_answer_may_answer_later_and_one_that_ref
     [
         ("not a url:hush", "is no URL"),
         ("mysql://me:hush@db/x", "must begin with postgresql://"),
+        ("postgresql://me:p@hush@127.0.0.1/x", "write a @ in the password as %40"),
+        ("postgresql://me:p@hush/y@127.0.0.1/x", "write a @ in the password as %40"),
     ],
 )
 async def test_an_address_that_is_none_is_said_and_not_shown(url, why):
@@ -200,6 +257,21 @@ def test_a_wait_for_somebody_silent_is_ended_and_one_that_was_answered_is_not():
         time.sleep(0.6)  # its time is over, and nobody watches it any more
         other.send(b"y")
         assert own.recv(1) == b"y"
+    finally:
+        own.close()
+        other.close()
+        watchdog.stop()
+
+
+def test_a_silent_other_side_is_hung_up_on_without_a_descriptor_to_spare(monkeypatch):
+    watchdog, (own, other) = Watchdog(), socket.socketpair()
+    monkeypatch.setattr(
+        os, "dup", lambda _: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files"))
+    )
+    try:
+        own.settimeout(5)
+        with watchdog.watching(connection(own), 0.1):
+            assert own.recv(1) == b""
     finally:
         own.close()
         other.close()

@@ -19,7 +19,8 @@ from stopgap.store.migrations import NewerSchema, migrate, revision
 from stopgap.store.tenure import Tenure
 from stopgap.store.watchdog import Watchdog
 
-CONNECTIONS = 4  # of readers, and of standing by
+READERS = 4  # connections
+LETTERS_AT_ONCE = 4  # connections of standing by, beside the one that campaigns
 CONNECT_WITHIN = 5  # seconds
 MIGRATE_WITHIN = 600.0  # seconds
 TRIES = 20  # to get at the tables
@@ -31,6 +32,7 @@ _ALONE = (  # the lock's key is any number that nobody else takes
     "SELECT pg_advisory_xact_lock(7833204881127)",
     f"SET LOCAL lock_timeout = '{TABLE_WITHIN:g}s'",
 )
+_MET = "stopgap.met"  # where a connection keeps what the watchdog knows it by until it is set up
 _LOCKED = "55P03"  # lock_not_available
 
 
@@ -41,11 +43,11 @@ class Postgres:
         self.tenure: Tenure = Tenure(ttl, peer)
         self.patience = max(ttl, CONNECT_WITHIN)
         address = _address(url)
-        self.writing: Engine = _engine(address, self._prepare, poolclass=NullPool)
-        pool = {"poolclass": QueuePool, "pool_size": CONNECTIONS, "max_overflow": 0}
+        self.writing: Engine = self._engine(address, poolclass=NullPool)
+        pool = {"poolclass": QueuePool, "max_overflow": 0}
         snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        self.reading: Engine = _engine(address, self._prepare, **pool, execution_options=snapshot)
-        self.standing_by = _engine(address, self._prepare, **pool)
+        self.reading: Engine = self._engine(address, **pool, pool_size=READERS, execution_options=snapshot)
+        self.standing_by = self._engine(address, **pool, pool_size=LETTERS_AT_ONCE + 1)
         self._watchdog = Watchdog()
 
     def make_ready(self, *, anew: bool = False) -> str | None:
@@ -115,7 +117,17 @@ class Postgres:
         self._watchdog.stop()
         self.tenure.close()
 
-    def _prepare(self, connection: Any, _: object) -> None:
+    def _engine(self, address: Any, **more: Any) -> Engine:
+        """Make an engine whose new sessions are set up in time, by the library and by us, or not at all."""
+        engine = _engine(address, **more)
+        event.listen(engine, "connect", self._meet, insert=True)
+        event.listen(engine, "connect", self._prepare)
+        return engine
+
+    def _meet(self, connection: Any, record: Any) -> None:
+        record.info[_MET] = self._watchdog.await_first_word(connection.fileno(), self.patience)
+
+    def _prepare(self, connection: Any, record: Any) -> None:
         """Set up a new session; one round trip."""
         ms = int(self.patience * 1000)
         lease = int(self.tenure.ttl * 1000)
@@ -125,6 +137,7 @@ class Postgres:
                 f"SET idle_in_transaction_session_timeout = {lease}; SET TIME ZONE 'UTC'"
             )
         connection.commit()
+        self._watchdog.heard(record.info.pop(_MET))
 
 
 def _sqlstate(error: OperationalError) -> str:
@@ -143,13 +156,15 @@ def _address(url: str) -> Any:
         raise StoreError(
             "STOPGAP_DATABASE_URL must begin with postgresql://; without it SQLite is used, in --data"
         )
+    if "@" in f"{address.host}{address.database}":  # half a password, which errors would show
+        raise StoreError("STOPGAP_DATABASE_URL: write a @ in the password as %40, and a / as %2F")
     return address.set(drivername="postgresql+psycopg")
 
 
-def _engine(address: Any, prepare: Any, **more: Any) -> Engine:
+def _engine(address: Any, **more: Any) -> Engine:
     if find_spec("psycopg") is None:
         raise StoreError("the library psycopg is not installed: pip install 'stopgap[postgres]'")
-    engine = create_engine(
+    return create_engine(
         address,
         connect_args={
             "connect_timeout": CONNECT_WITHIN,
@@ -161,5 +176,3 @@ def _engine(address: Any, prepare: Any, **more: Any) -> Engine:
         hide_parameters=True,  # what is written may be secret
         **more,
     )
-    event.listen(engine, "connect", prepare)
-    return engine

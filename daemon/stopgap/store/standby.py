@@ -15,7 +15,7 @@ from stopgap.clock import Clock
 from stopgap.errors import StoreError
 from stopgap.store import inbox
 from stopgap.store.database import reason
-from stopgap.store.postgres import Postgres
+from stopgap.store.postgres import LETTERS_AT_ONCE, Postgres
 from stopgap.store.store import Store
 from stopgap.store.tenure import Leader
 
@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-THREADS = 4
 EVERY = 0.5  # seconds between two looks at who leads
 
 
@@ -33,7 +32,10 @@ class Standby:
     def __init__(self, database: Postgres, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._threads = ThreadPoolExecutor(THREADS, "stopgap standby")
+        self._threads = ThreadPoolExecutor(LETTERS_AT_ONCE, "stopgap letters")
+        self._campaigning = ThreadPoolExecutor(
+            1, "stopgap campaign"
+        )  # letters that wait keep nobody from leading
         self.leader: Leader | None = None  # as last seen
         self.error = ""  # why the database was not reached at last
         self._gave = False
@@ -47,10 +49,11 @@ class Standby:
 
     async def put_by(self, letter: inbox.Letter) -> None:
         """Make what a notification says durable for the leader. Raises StoreError."""
-        await self._do(lambda connection: inbox.put(connection, letter, self._clock.now()))
+        await self._do(self._threads, lambda connection: inbox.put(connection, letter, self._clock.now()))
 
     async def close(self) -> None:
         """Stand by no more; the database is closed by the store, once there is one."""
+        await asyncio.to_thread(self._campaigning.shutdown)
         await asyncio.to_thread(self._threads.shutdown)
         if not self._gave:
             await asyncio.to_thread(self._database.close)
@@ -58,11 +61,11 @@ class Standby:
     async def _campaign(self) -> bool:
         tenure = self._database.tenure
         try:
-            won = await self._do(tenure.campaign)
+            won = await self._do(self._campaigning, tenure.campaign)
             if won:
                 tenure.committed()
             else:
-                self.leader = await self._do(tenure.leader)
+                self.leader = await self._do(self._campaigning, tenure.leader)
         except StoreError as error:
             tenure.drop()
             self.leader = None
@@ -73,8 +76,8 @@ class Standby:
         self.error = ""
         return won
 
-    async def _do(self, work: Callable[[Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self._work, work))
+    async def _do(self, threads: ThreadPoolExecutor, work: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(self._work, work))
 
     def _work(self, work: Callable[[Connection], T]) -> T:
         try:
