@@ -140,7 +140,7 @@ def straight(entry: Mapping[str, Any]) -> str | None:
 
 
 class _Outlet:
-    """Where lines go in the end. If nobody takes them (a full disk, a reader that is gone) they are lost, and who speaks goes on."""
+    """Where lines go in the end. Nobody takes them (a full disk, a reader that is gone)? They are lost; who speaks goes on."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
