@@ -337,11 +337,17 @@ def unreachable(contacts: Contacts) -> Reach:
     return flaw
 
 
+def collect_seldom() -> None:
+    """Let garbage collections be rare: full ones stall the loop, and a replay makes much that stays."""
+    gc.set_threshold(50_000, 20, 100)
+
+
 def settle_memory() -> None:
-    """Take what was built at start out of garbage collection, and let full collections be rare: they stall the loop."""
+    """Take what was built at start out of garbage collection, but for what was built at a start before."""
+    collect_seldom()
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def token_in(data: Path) -> SecretStr:

@@ -7,13 +7,25 @@ from typing import Any
 from stopgap.alert import DRILL
 from stopgap.incident import AlertState, Event, Incident, changed
 
+FEW = 256  # annotations that are known at a time
+
 
 def _alert(detail: Mapping[str, Any]) -> AlertState:
     return AlertState(
         labels=detail.get("labels", {}),
-        annotations=detail.get("annotations", {}),
+        annotations=_kept_once(detail.get("annotations", {})),
         starts_at=detail.get("starts_at", ""),
     )
+
+
+_known: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+
+
+def _kept_once(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """Return equal annotations that are kept already: of ten thousand alerts, most say the same."""
+    if len(_known) >= FEW:
+        _known.clear()
+    return _known.setdefault(tuple(annotations.items()), annotations)
 
 
 def opened(state: Incident, event: Event) -> Incident:

@@ -23,6 +23,7 @@ STORE_AGAIN = 1.0  # seconds
 
 async def serve(settings: Settings, *, anew: bool = False) -> bool:
     """Run until SIGTERM or SIGINT; SIGHUP reloads. True when another daemon leads now, or may: begin `anew`, as after a crash."""
+    wiring.collect_seldom()
     app = wiring.App(settings, anew=anew)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(Mishaps().hear)

@@ -115,13 +115,16 @@ _BY_EVENT: Mapping[tuple[Phase, K], tuple[Arc, ...]] = MappingProxyType(
 
 def apply(state: Incident, event: Event) -> Incident:
     """Return the state after one event: first the facts, then the phase."""
-    reducer = REDUCERS.get(event.kind)
+    reducer, before = REDUCERS.get(event.kind), state
     if reducer is not None:
         state = reducer(state, event)
     for arc in _BY_EVENT.get((state.phase, event.kind), ()):
         if arc.when(state, event):
             return _enter(state, arc.to, event)
-    return changed(state, seq=event.seq) if event.seq else state
+    if state is before or not event.seq:
+        return changed(state, seq=event.seq) if event.seq else state
+    object.__setattr__(state, "seq", event.seq)  # the reducer has just made it: nobody else knows it yet
+    return state
 
 
 def fold(identifier: str, events: Iterable[Event]) -> Incident:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.timelines import START, Timeline, incident, keeps, rule, rung, seconds
 
+from stopgap import episodes
 from stopgap.facts import REDUCERS
 from stopgap.incident import (
     Cause,
@@ -355,3 +356,16 @@ def test_no_row_of_the_table_is_hidden_by_one_above_it():
 
 def test_nothing_leads_out_of_closed():
     assert all(arc.source is not Phase.CLOSED for arc in ARCS)
+
+
+def test_equal_annotations_are_kept_once_and_only_so_many_are_known(monkeypatch):
+    def annotations(text):
+        detail = {"alerts": {"a": {"labels": {}, "annotations": {"summary": text}}}}
+        return fold("INC-1", [Event(K.OPENED, START, detail, 1)]).alerts["a"].annotations
+
+    monkeypatch.setattr(episodes, "FEW", 3)
+    assert annotations("x") is annotations("x")
+    assert annotations("x") == {"summary": "x"}
+    for n in range(10):
+        assert annotations(f"y{n}") == {"summary": f"y{n}"}
+    assert len(episodes._known) <= 3
