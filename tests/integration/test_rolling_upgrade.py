@@ -143,8 +143,8 @@ async def test_an_upgrade_from_one_release_to_the_next_loses_nothing_and_doubles
 
     assert await replicas.leader() is leader  # who runs goes on
     follower = two if leader is one else one
-    assert await replace(follower, release, replicas) < 15
-    assert await replace(leader, release, replicas) < 15
+    assert await replace(follower, release, replicas) < 8
+    assert await replace(leader, release, replicas) < 8
     assert await replicas.leader() is follower
 
     over.set()
