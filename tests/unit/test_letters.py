@@ -36,7 +36,6 @@ class Box:
     thrown: list[list[int]] = field(default_factory=list)
     leads: bool = True
     tries: dict[int, int] = field(default_factory=dict)
-    leads: bool = True
     error: StoreError | None = None
 
     def _fails(self):

@@ -193,12 +193,9 @@ class Writer:
         else:
             try:
                 connection.commit()
-            except (
-                Exception
-            ) as error:  # border: batch. Whatever kept the answer away, what is on disk is not known
-                raise Deposed(
-                    f"nobody can tell whether the last commit is on disk: {reason(error)}"
-                ) from error
+            except Exception as error:  # border: batch. Nobody knows what is on disk, whatever it is
+                told = f"nobody can tell whether the last commit is on disk: {reason(error)}"
+                raise Deposed(told) from error
             self._tenure.committed()
         self._recover()
 
