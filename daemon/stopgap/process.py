@@ -9,9 +9,11 @@ import asyncio
 import errno
 import os
 import signal
+import subprocess
 import tempfile
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
@@ -22,7 +24,9 @@ INHERITED = ("PATH", "HOME", "LANG", "TZ")
 LIMIT = 64 * 1024
 GRACE_SECONDS = 2.0
 LINGER_SECONDS = 0.5
-_STDOUT, _STDERR = 1, 2
+_PIECE = 64 * 1024  # bytes that are read at once
+_LAST_PIECES = 17  # a pipe holds 1 MiB at most, unless root allowed more (pipe(7))
+_LOST = 255  # exit code of a process that somebody else waited for
 
 
 class NotFound(StopgapError):  # noqa: N818 - reads as the answer it is
@@ -72,25 +76,82 @@ class _Kept:
         return bytes(self._head) + note + bytes(self._tail)
 
 
-class _Child(asyncio.SubprocessProtocol):
-    """Collects output and says when the child has exited and when its pipes are closed: two different moments."""
+class _Child:
+    """A started process. It says when it has exited and when its pipes are closed: two different moments.
 
-    def __init__(self, limit: int) -> None:
-        self.kept = {_STDOUT: _Kept(limit), _STDERR: _Kept(limit)}
+    The kernel tells us of its end by a descriptor (pidfd_open(2)), which costs less than a thread that waits for it.
+    """
+
+    def __init__(self, pid: int, pipes: Mapping[int, _Kept]) -> None:
+        """Watch a process, and keep what comes out of these pipes, which do not block."""
+        self.pid = pid
+        self.code = 0
         self.exited = asyncio.Event()
         self.silent = asyncio.Event()
-        self._open = {_STDOUT, _STDERR}
+        self._loop = asyncio.get_running_loop()
+        self._open = dict(pipes)
+        for pipe in pipes:
+            self._loop.add_reader(pipe, self._read, pipe)
+        self._watch()
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self.kept[fd].add(data)
+    def close(self) -> None:
+        """Hear no more of what it says."""
+        for pipe in [*self._open]:
+            self._shut(pipe)
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._open.discard(fd)
+    def _read(self, pipe: int) -> bool:
+        """Keep what there is to be read; False when there is nothing just now or any more."""
+        try:
+            said = os.read(pipe, _PIECE)
+        except BlockingIOError:
+            return False
+        self._open[pipe].add(said)
+        if not said:
+            self._shut(pipe)
+        return bool(said)
+
+    def _shut(self, pipe: int) -> None:
+        self._loop.remove_reader(pipe)
+        os.close(pipe)
+        del self._open[pipe]
         if not self._open:
             self.silent.set()
 
-    def process_exited(self) -> None:
+    # --- its end ---
+
+    def _watch(self) -> None:
+        try:
+            end = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):  # an old system, or a container that forbids it
+            threading.Thread(target=self._wait, name=f"waits for {self.pid}", daemon=True).start()
+        else:
+            self._loop.add_reader(end, self._reap, end)
+
+    def _wait(self) -> None:
+        code = _code_of(self.pid)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._ended, code)
+
+    def _reap(self, end: int) -> None:
+        self._loop.remove_reader(end)
+        os.close(end)
+        self._ended(_code_of(self.pid))
+
+    def _ended(self, code: int) -> None:
+        self.code = code
         self.exited.set()
+        for pipe in [*self._open]:  # what it said last; more than the pipe holds comes from others
+            for _ in range(_LAST_PIECES):
+                if not self._read(pipe):
+                    break
+
+
+def _code_of(pid: int) -> int:
+    """Wait for a process and return its exit code (negative: the signal); one that somebody else waited for has failed."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return _LOST
 
 
 async def run(
@@ -108,37 +169,66 @@ async def run(
     when the caller is cancelled, its process group gets SIGTERM and, two seconds later, SIGKILL. Raises NotFound (never started)
     and TimedOut (outcome unknown).
     """
-    loop = asyncio.get_running_loop()
     surroundings = {name: os.environ[name] for name in INHERITED if name in os.environ} | dict(env or {})
-    try:
-        with _source(stdin) as source:
-            transport, child = await loop.subprocess_exec(
-                lambda: _Child(limit),
-                *argv,
-                stdin=source,
-                env=surroundings,
-                cwd=cwd,
-                start_new_session=True,
-            )
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
-        reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL byte"
-        raise NotFound(f"{argv[0][:200]!r} cannot be run: {reason}") from None
+    said, complained = _Kept(limit), _Kept(limit)
+    child = _started(argv, stdin, surroundings, cwd, (said, complained))
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             await child.exited.wait()
-        with suppress(TimeoutError):  # a grandchild may keep the pipes: what it says later is not ours
-            await asyncio.wait_for(child.silent.wait(), LINGER_SECONDS)
+        if not child.silent.is_set():
+            with suppress(TimeoutError):  # a grandchild may keep the pipes: what it says later is not ours
+                await asyncio.wait_for(child.silent.wait(), LINGER_SECONDS)
     except TimeoutError:
-        await _end(transport.get_pid(), child)
+        await _end(child)
         raise TimedOut(
             f"{argv[0]!r} did not end within {timeout.total_seconds():g} s and was killed"
         ) from None
     except asyncio.CancelledError:
-        await _end(transport.get_pid(), child)
+        await _end(child)
         raise
     finally:
-        transport.close()
-    return Completed(transport.get_returncode() or 0, child.kept[_STDOUT].all(), child.kept[_STDERR].all())
+        child.close()
+    return Completed(child.code, said.all(), complained.all())
+
+
+def _started(
+    argv: Sequence[str],
+    stdin: bytes | IO[bytes] | None,
+    env: Mapping[str, str],
+    cwd: str | None,
+    streams: tuple[_Kept, _Kept],
+) -> _Child:
+    """Start a process whose output goes into these streams. Raises NotFound."""
+    with ExitStack() as undoing:
+        try:
+            pipes = [_pipe(undoing) for _ in streams]
+            with _source(stdin) as source:
+                process = subprocess.Popen(  # noqa: S603 - an argument list, and what the rules say is what is run
+                    [*argv],
+                    stdin=source,
+                    stdout=pipes[0][1],
+                    stderr=pipes[1][1],
+                    env=env,
+                    cwd=cwd,
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in an argument
+            reason = error.strerror if isinstance(error, OSError) else "an argument holds a NUL byte"
+            raise NotFound(f"{argv[0][:200]!r} cannot be run: {reason}") from None
+        process.returncode = 0  # so that it leaves waiting for the process to the child below
+        undoing.pop_all()
+    for _, end in pipes:
+        os.close(end)
+    return _Child(process.pid, {pipe: kept for (pipe, _), kept in zip(pipes, streams, strict=True)})
+
+
+def _pipe(undoing: ExitStack) -> tuple[int, int]:
+    """Make a pipe whose near end does not block; no child inherits it but by its streams."""
+    near, far = os.pipe()
+    undoing.callback(os.close, near)
+    undoing.callback(os.close, far)
+    os.set_blocking(near, False)
+    return near, far
 
 
 def find(program: str, env: Mapping[str, str] | None = None) -> str:
@@ -158,7 +248,7 @@ def find(program: str, env: Mapping[str, str] | None = None) -> str:
 def _source(stdin: bytes | IO[bytes] | None) -> Iterator[int | IO[bytes]]:
     """Yield what the child reads; bytes as a file without a name, in memory where the system has such files."""
     if not isinstance(stdin, bytes):
-        yield asyncio.subprocess.DEVNULL if stdin is None else stdin
+        yield subprocess.DEVNULL if stdin is None else stdin
         return
     memory = os.fdopen(os.memfd_create("stdin"), "w+b") if hasattr(os, "memfd_create") else None
     with memory or tempfile.TemporaryFile() as file:
@@ -167,8 +257,9 @@ def _source(stdin: bytes | IO[bytes] | None) -> Iterator[int | IO[bytes]]:
         yield file
 
 
-async def _end(group: int, child: _Child) -> None:
+async def _end(child: _Child) -> None:
     """End a process group: ask, wait a little for all of it, then insist. A second cancellation insists at once."""
+    group = child.pid
     try:
         _signal(group, signal.SIGTERM)
         async with asyncio.timeout(GRACE_SECONDS):

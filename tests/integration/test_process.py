@@ -1,6 +1,7 @@
 """A child is run to its end or to its limit; its whole group goes, whatever it does to stay."""
 
 import asyncio
+import os
 import sys
 import time
 from datetime import timedelta
@@ -50,15 +51,15 @@ from stopgap import process
 
 async def main():
     asyncio.get_running_loop().call_later(0.05, os._exit, 0)
-    await process.run([sys.executable, "-c", sys.argv[1], sys.argv[2]], stdin=b"x" * 300_000, timeout=timedelta(seconds=20))
+    argv = [sys.executable, "-c", sys.argv[1], sys.argv[2], str(os.getpid())]
+    await process.run(argv, stdin=b"x" * 300_000, timeout=timedelta(seconds=20))
 
 asyncio.run(main())
 """
 
 READS_LATE = """
 import os, pathlib, sys, time
-first = os.getppid()
-while os.getppid() == first:
+while os.getppid() == int(sys.argv[2]):
     time.sleep(0.01)
 pathlib.Path(sys.argv[1] + ".new").write_text(str(len(sys.stdin.read())))
 os.rename(sys.argv[1] + ".new", sys.argv[1])
@@ -200,3 +201,54 @@ async def test_a_second_cancellation_kills_at_once_what_does_not_end(tmp_path):
     assert time.monotonic() - began < process.GRACE_SECONDS
     await asyncio.sleep(0.1)
     assert not alive(int(path.read_text()))
+
+
+def refused(pid: int) -> int:
+    raise PermissionError(f"seccomp forbids pidfd_open of {pid}")
+
+
+async def test_where_the_kernel_tells_nobody_of_an_end_it_is_waited_for_all_the_same(monkeypatch):
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    done = await process.run(python("import sys; print('out'); sys.exit(3)"), timeout=LONG)
+    assert (done.code, done.stdout) == (3, b"out\n")
+    with pytest.raises(process.TimedOut):
+        await process.run(["sleep", "60"], timeout=timedelta(seconds=0.2))
+
+
+async def test_nothing_is_left_of_what_has_ended():
+    await process.run(["true"], timeout=LONG)
+    before = [*Path("/proc/self/fd").iterdir()]
+    for _ in range(5):
+        await process.run(["true"], timeout=LONG)
+    with pytest.raises(process.NotFound):
+        await process.run(["/no/such/program"], timeout=LONG)
+    with pytest.raises(process.TimedOut):
+        await process.run(["sleep", "60"], timeout=timedelta(seconds=0.1))
+    await asyncio.sleep(0.1)
+    assert len([*Path("/proc/self/fd").iterdir()]) == len(before)
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert not [pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() in {"true", "sleep"}]
+
+
+async def test_no_descriptor_of_ours_reaches_the_child(tmp_path):
+    with (tmp_path / "ours").open("w") as ours:
+        os.set_inheritable(ours.fileno(), True)
+        done = await process.run(["ls", "-l", "/proc/self/fd"], timeout=LONG)
+    assert done.code == 0
+    assert b"ours" not in done.stdout
+
+
+async def test_whose_end_somebody_else_waited_for_has_not_succeeded(monkeypatch):
+    def taken(pid: int, options: int) -> tuple[int, int]:
+        os.waitid(os.P_PID, pid, os.WEXITED)
+        raise ChildProcessError
+
+    monkeypatch.setattr(os, "waitpid", taken)
+    assert (await process.run(["true"], timeout=LONG)).code == 255
+
+
+async def test_what_a_child_says_last_is_kept_whole():
+    code = "import os; os.write(1, b'x' * 60000); os.write(2, b'y' * 60000)"
+    for _ in range(5):
+        done = await process.run(python(code), timeout=LONG, limit=200_000)
+        assert (len(done.stdout), len(done.stderr)) == (60_000, 60_000)
