@@ -15,6 +15,7 @@ from stopgap.store.rows import decode, instant, maybe_instant, micros
 from stopgap.store.statement import Statement
 
 OPENINGS = 100_000  # rows; far more targets than any storm's threshold
+PAGE = 1000  # live incidents that are read at once: no single question takes for long, however many there are
 
 _incident, _journal, _undo = schema.incident.c, schema.journal.c, schema.undo.c
 _episode, _brake, _version = schema.episode.c, schema.brake.c, schema.rule_version.c
@@ -30,10 +31,18 @@ _OPENINGS = (
     .order_by(_incident.opened_at.desc(), _incident.number.desc())
     .limit(bindparam("most", type_=Integer))
 )
-_LIVE = (
+_IS_LIVE = _incident.closed_at.is_(None)
+_PAGE = (
+    select(_incident.number, _incident.id)
+    .where(_IS_LIVE, _incident.number > bindparam("after"))
+    .order_by(_incident.number)
+    .limit(PAGE)
+)
+_LIVE = (  # that ids go with time lets a database leave out the lines of all other pages
     select(_incident.id, _journal.seq, _journal.at, _journal.kind, _journal.detail)
     .join_from(schema.incident, schema.journal, _journal.incident == _incident.id)
-    .where(_incident.closed_at.is_(None))
+    .where(_IS_LIVE, _incident.number.between(bindparam("first"), bindparam("last")))
+    .where(_journal.incident.between(bindparam("least"), bindparam("greatest")))
     .order_by(_incident.number, _journal.seq)
 )
 _SERVED = select(_episode.rule, _episode.fingerprint).where(_episode.served)
@@ -86,12 +95,17 @@ def openings(connection: Connection, since: datetime) -> tuple[tuple[str, dateti
     return tuple((target, instant(opened_at)) for target, opened_at in reversed(newest))
 
 
-def live(connection: Connection) -> Mapping[str, tuple[Event, ...]]:
-    """Return the timelines of all incidents that are not closed, in the order in which they opened."""
+def live(connection: Connection, after: int) -> tuple[Mapping[str, tuple[Event, ...]], int]:
+    """Return one page of the timelines of incidents that are not closed, in the order in which they opened, and the last number."""
+    page = connection.execute(_PAGE, {"after": after}).all()
+    if not page:
+        return {}, after
+    numbers, names = [number for number, _ in page], [name for _, name in page]
+    found = {"first": numbers[0], "last": numbers[-1], "least": min(names), "greatest": max(names)}
     timelines: dict[str, list[Event]] = {}
-    for incident, *row in connection.execute(_LIVE):
+    for incident, *row in connection.execute(_LIVE, found):
         timelines.setdefault(incident, []).append(_event(*row))
-    return {incident: tuple(events) for incident, events in timelines.items()}
+    return {incident: tuple(events) for incident, events in timelines.items()}, numbers[-1]
 
 
 def timeline(connection: Connection, incident: str) -> tuple[Event, ...]:

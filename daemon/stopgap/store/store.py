@@ -227,7 +227,12 @@ class Store:
 
     async def live(self) -> Mapping[str, tuple[Event, ...]]:
         """Return the timelines of all incidents that are not closed, in the order in which they opened."""
-        return await self._read(reading.live)
+        timelines: dict[str, tuple[Event, ...]] = {}
+        page, after = await self._read(reading.live, 0)
+        while page:
+            timelines |= page
+            page, after = await self._read(reading.live, after)
+        return timelines
 
     async def served(self) -> frozenset[tuple[str, str]]:
         """Return the (rule, fingerprint) pairs whose repeats open nothing."""
