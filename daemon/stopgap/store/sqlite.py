@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from stopgap.errors import StoreError
 from stopgap.store import folder
@@ -104,7 +104,10 @@ def _engine(path: Path, pragmas: Sequence[str], begin: str, **pool: Any) -> Engi
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        try:  # straight to the driver: with few operations in a batch, it is a tenth of the batch
+            connection.connection.cursor().execute(begin)
+        except sqlite3.Error as error:
+            raise DBAPIError(begin, None, error, hide_parameters=True) from error
 
     return engine
 
