@@ -1,6 +1,7 @@
 """Forward: what a daemon answers that stands by. Notifications it takes itself; what people ask goes to the one that leads."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from stopgap.api.desk import Reloaded
 from stopgap.api.gate import border
 from stopgap.api.problem import Problem, reply
 from stopgap.api.status import reloaded
+from stopgap.body import Room, read_body
 from stopgap.credential import Credential
 from stopgap.store import Standby
 from stopgap.webhook import Webhook
@@ -19,6 +21,8 @@ from stopgap.webhook import Webhook
 WITHIN = aiohttp.ClientTimeout(total=60, sock_connect=3)
 LARGEST = 4 * 1024 * 1024  # bytes of a request that is passed on
 LARGEST_OF_STRANGERS = 64 * 1024  # of one without the token, such as an answer to a link
+AT_ONCE = 16 * 1024 * 1024  # bytes of all of them
+ARRIVES_WITHIN = timedelta(seconds=10)  # whoever is in the middle of a request cannot be closed to make room
 PASSED_ON = "Stopgap-Passed-On"
 """The header of a request that was passed on: nobody passes it on again."""
 _OWN = frozenset(
@@ -45,6 +49,7 @@ class Forward:
         self._metrics = metrics
         self._reload = reload
         self._session = session
+        self._room = Room(AT_ONCE)
 
     def application(self, largest: int) -> web.Application:
         """Return it; `largest` bounds a notification, in bytes."""
@@ -82,7 +87,13 @@ class Forward:
             (name, value) for name, value in request.headers.items() if name.lower() not in _OWN
         )
         headers[PASSED_ON] = "1"
-        body = await self._body(request)
+        with self._room.share() as share:
+            body = await read_body(request, share, self._most(request), ARRIVES_WITHIN)
+            return await self._asked(request, url, headers, body)
+
+    async def _asked(
+        self, request: web.Request, url: str, headers: CIMultiDict[str], body: bytes
+    ) -> web.Response:
         try:
             async with self._session().request(
                 request.method,
@@ -98,19 +109,10 @@ class Forward:
         except (aiohttp.ClientError, TimeoutError):
             raise Problem(503, "the daemon that leads does not answer: try again in a few seconds") from None
 
-    async def _body(self, request: web.Request) -> bytes:
-        """Read what is to be passed on: little of what comes without the token, which the leader will ask for."""
+    def _most(self, request: web.Request) -> int:
+        """Return how much is read of a request: little of what comes without the token, which the leader will ask for."""
         admitted = self._token.admits(request.headers.get(hdrs.AUTHORIZATION, ""))
-        most = LARGEST if admitted else LARGEST_OF_STRANGERS
-        body = bytearray()
-        if (request.content_length or 0) <= most:
-            async for piece in request.content.iter_any():
-                body += piece
-                if len(body) > most:
-                    break
-            else:
-                return bytes(body)
-        raise Problem(413, "the request is too large", headers={str(hdrs.CONNECTION): "close"})
+        return LARGEST if admitted else LARGEST_OF_STRANGERS
 
     def _leader(self, request: web.Request) -> str:
         leader = self._standby.leader

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -64,6 +65,7 @@ class Site:
         webhook = Webhook(self.intake, FakeTally(), Credential(SecretStr("hook")))
         token = Credential(SecretStr("word"))
         forward = Forward(self.standby, webhook, token, lambda: b"stopgap_leader 0\n", self.reload, session)
+        self.room = forward._room
         return forward.application(1024 * 1024)
 
 
@@ -237,3 +239,26 @@ async def test_little_is_read_of_what_comes_without_the_token(site, monkeypatch)
     answers = [await ask(site, "POST", "/approve/x", data=b"x" * size) for size in (10, 11)]
     assert [answer.status for answer in answers] == [200, 413]
     assert [asked[2] for asked in site.led.asked] == [b"x" * 10]
+
+
+async def test_a_request_that_does_not_arrive_is_not_waited_for(site, monkeypatch):
+    """Who waits in the middle of one cannot be closed to make room, and would keep others out for ever."""
+    monkeypatch.setattr(forwarding, "ARRIVES_WITHIN", timedelta(seconds=0.1))
+    host, port = site.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /approve/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+    assert b" 408 " in await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    assert site.led.asked == []
+
+
+async def test_what_all_send_at_once_is_bounded(site):
+    site.room.limit = 15
+    site.led.gate = asyncio.Event()
+    first = asyncio.create_task(ask(site, "POST", "/approve/x", data=b"x" * 10))
+    while not site.led.asked:
+        await asyncio.sleep(0.01)
+    assert (await ask(site, "POST", "/approve/y", data=b"x" * 10)).status == 503
+    site.led.gate.set()
+    assert (await first).status == 200
+    assert (await ask(site, "POST", "/approve/y", data=b"x" * 10)).status == 200
