@@ -85,6 +85,7 @@ class Evidence:
     said: Mapping[str, Sequence[Told]] = field(default_factory=dict)  # by the alert's `instance` label
     doubts: Mapping[str, int] = field(default_factory=dict)
     changed: Sequence[str] = ()
+    left: Mapping[str, str] = field(default_factory=dict)  # how files are in the end
 
 
 def audit(evidence: Evidence) -> list[Violation]:
@@ -111,7 +112,7 @@ def effects_of(evidence: Evidence) -> list[Effect]:
     """Return what happened, each with what was on disk right before. A change that was only announced may have happened."""
     committed = {intent.key: intent.committed for intent in evidence.intents}
     effects = []
-    for number, deed in enumerate(_happened(evidence.deeds), 1):
+    for number, deed in enumerate(_happened(evidence), 1):
         values = (_value(deed, deed.before), _value(deed, deed.after))
         intended = deed.key in committed and committed[deed.key] <= deed.at
         undo = evidence.undo.get(undo_place(deed.key), MISSING)
@@ -120,17 +121,17 @@ def effects_of(evidence: Evidence) -> list[Effect]:
     return effects
 
 
-def _happened(deeds: Iterable[Deed]) -> list[Deed]:
+def _happened(evidence: Evidence) -> list[Deed]:
     """Return the deeds that were done: also one whose doer died before it could say so, if what follows shows it."""
     by_resource: dict[str, list[Deed]] = defaultdict(list)
-    for deed in deeds:
+    for deed in evidence.deeds:
         by_resource[deed.resource].append(deed)
     done = []
-    for said in by_resource.values():
+    for resource, said in by_resource.items():
         for i, deed in enumerate(said):
             later = said[i + 1 :]
-            confirmed = any(_same(deed, one) for one in later)
-            if deed.phase == "done" or (not confirmed and later and later[0].before == deed.after):
+            then = later[0].before if later else evidence.left.get(resource)
+            if deed.phase == "done" or (then == deed.after and not any(_same(deed, one) for one in later)):
                 done.append(deed)
     return sorted(done, key=lambda deed: deed.at)
 
@@ -192,7 +193,7 @@ def again(records: Records) -> Iterator[Violation]:
 def reigned(evidence: Evidence) -> Iterator[Violation]:
     """Whoever acts leads: nobody has taken over since."""
     begins = [reign.began for reign in evidence.reigns]
-    for deed in _happened(evidence.deeds):
+    for deed in _happened(evidence):
         i = bisect_right(begins, deed.at) - 1
         if i >= 0 and evidence.reigns[i].who == deed.who:
             continue
@@ -217,7 +218,7 @@ def fenced(evidence: Evidence) -> Iterator[Violation]:
 def chained(evidence: Evidence) -> Iterator[Violation]:
     """Each change begins with what the one before left: nothing happens unseen."""
     now: dict[str, str] = {}
-    for deed in _happened(evidence.deeds):
+    for deed in _happened(evidence):
         if deed.before != now.get(deed.resource, deed.before):
             yield Violation("unseen", f"{deed.resource} was {now[deed.resource]!r}, and then {deed.before!r}")
         now[deed.resource] = deed.after

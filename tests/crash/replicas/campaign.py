@@ -115,7 +115,7 @@ class Campaign:
             stream = Stream(Random(self._seed + 1), ALERTS, HOUSES, lambda: anyone.choice(names))
             sending = asyncio.create_task(stream.run())
             stack.push_async_callback(_cancelled, sending)
-            strike = Strike(self._replicas, self._watch, self._server)
+            strike = Strike(self._replicas, self._watch, self._server, self._folder)
             await self._suffer(strike, draw(self._seed, faults, REPLICAS, TTL))
             if await self._come_to_rest(strike, stream, sending):
                 await self._end()
@@ -250,6 +250,7 @@ class Campaign:
             said=stream.told,
             doubts=stream.doubts,
             changed=self._changed(),
+            left={f"file:{path.name}": path.read_text() for path in (self._folder / "files").iterdir()},
         )
 
     def _changed(self) -> list[str]:

@@ -10,6 +10,8 @@ import sys
 import time
 
 FIRST = "10"
+CHANGES = frozenset({"kick", "set", "restore"})
+"""Verbs that have an effect."""
 
 
 def lines(log: str, resource: str) -> list[dict[str, object]]:

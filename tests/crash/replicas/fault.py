@@ -15,8 +15,9 @@ KINDS: Mapping[str, int] = {
     "kill": 12,
     "hand over": 6,  # SIGTERM of the leader
     "stop": 8,  # SIGSTOP past the lease, then SIGCONT
-    "stop at an intent": 12,  # right after the commit of an intent, before or inside its act
+    "stop at an intent": 8,  # right after the commit of an intent, before or inside its act
     "stop in a transaction": 8,
+    "stop in an act": 14,  # between the last look at the lease and the effect
     # its way to the database
     "cut": 8,  # reset, and refused for a while
     "cut before a commit": 6,
@@ -29,10 +30,7 @@ KINDS: Mapping[str, int] = {
 }
 """Kinds and their weights."""
 
-AIMED = frozenset({"stop at an intent", "stop in a transaction", "cut before a commit", "cut after a commit"})
-"""Kinds that wait for their moment."""
-
-FOR_THE_LEADER = frozenset({"hand over", "stop at an intent"})
+FOR_THE_LEADER = frozenset({"hand over", "stop at an intent", "stop in an act"})
 FOR_NOBODY = frozenset({"database fast", "database immediate"})
 PAUSE = (0.1, 1.6)  # seconds between two
 
@@ -74,6 +72,7 @@ def _lasts(kind: str, share: float, ttl: float) -> float:
     shortest, longest = {
         "stop": (0.9, 2.5),
         "stop at an intent": (1.1, 2.5),
+        "stop in an act": (1.3, 2.5),
         "stop in a transaction": (0.9, 2.5),
         "silence": (0.3, 3.0),
         "cut": (0.0, 1.5),

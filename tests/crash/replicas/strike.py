@@ -1,12 +1,15 @@
 """Strike: brings faults about, and heals them after their time."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from signal import SIGINT, SIGQUIT
 
 from tests.crash.replicas.fault import LEADER, Fault
+from tests.crash.replicas.launcher import SNARE
 from tests.crash.replicas.replica import Replica
 from tests.crash.replicas.watch import Watch
 from tests.crash.replicas.wire import Blow
@@ -19,19 +22,22 @@ LONGEST_AIM = 0.004  # seconds after an intent's commit
 class Strike:
     """Belongs to one campaign. `counted` are faults that came, by kind; `missed` those of them whose moment did not come."""
 
-    def __init__(self, replicas: Sequence[Replica], watch: Watch, server: Postgres) -> None:
+    def __init__(self, replicas: Sequence[Replica], watch: Watch, server: Postgres, folder: Path) -> None:
         self.counted: Counter[str] = Counter()
         self.missed = 0
         self._replicas = replicas
         self._watch = watch
         self._server = server
+        self._folder = folder  # where daemons look for a snare
         self._restarting = asyncio.Lock()
+        self._snaring = asyncio.Lock()
         self._acts: Mapping[str, Callable[[Fault, Replica], object]] = {
             "kill": self._kill,
             "hand over": self._hand_over,
             "stop": self._stop,
             "stop at an intent": self._stop_at_an_intent,
             "stop in a transaction": self._stop_in_a_transaction,
+            "stop in an act": lambda fault, _: self._stop_in_an_act(fault),
             "cut": self._cut,
             "cut before a commit": lambda fault, who: self._cut_at_a_commit(who, Blow.BEFORE),
             "cut after a commit": lambda fault, who: self._cut_at_a_commit(who, Blow.AFTER),
@@ -106,6 +112,29 @@ class Strike:
 
         await self._lie_in_wait(who, sent)
         await self._stop(fault, who)
+
+    async def _stop_in_an_act(self, fault: Fault) -> None:
+        """Lay a snare for whoever acts next, and let go whom it caught."""
+        async with self._snaring:
+            (self._folder / SNARE).touch()
+            caught = await self._caught()
+        if caught is None:
+            self.missed += 1
+        else:
+            await asyncio.sleep(fault.lasts)
+            caught.go_on()
+
+    async def _caught(self) -> Replica | None:
+        until = time.monotonic() + AIM_SECONDS
+        while time.monotonic() < until or not (self._folder / SNARE).exists():
+            for replica in self._replicas:
+                with suppress(FileNotFoundError):
+                    (self._folder / f"{SNARE}.{replica.name}").unlink()
+                    return replica
+            await asyncio.sleep(0.01)
+        with suppress(FileNotFoundError):
+            (self._folder / SNARE).unlink()
+        return None
 
     # --- a wire ---
 

@@ -137,6 +137,9 @@ def test_a_change_that_was_announced_counts_where_what_follows_shows_that_it_was
     assert forged(deeds=(about, ONE, TWO)) == set()
     assert forged(deeds=(about, TWO)) == set()  # its doer died before it could say so
     assert "done" in forged(deeds=(about, replace(TWO, before="10", after="10")))
+    last = replace(TWO, phase="about")
+    assert forged(deeds=(ONE, last), left={"level:x": "10"}) == set()
+    assert "taken back" in forged(deeds=(ONE, last), left={"level:x": "50"})
 
 
 def test_a_second_number_is_sound_after_a_known_failure():
