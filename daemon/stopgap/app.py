@@ -84,15 +84,17 @@ class App:
 
     async def start(self) -> None:
         """Load the rules, open the store, replay it, and only then listen; stand by while another daemon leads."""
-        self._loaded = await self._load()
+        async with self._reloading:
+            self._loaded = await self._load()
+            self.metrics = self._metrics(self._loaded)
         self._stack.push_async_callback(self.context.http.close)
         self._stack.callback(self.context.contacts.close)
-        self.metrics = self._metrics(self._loaded)
         self.front.on_shed = self.metrics.shed
         self.store = await self._open_store()
         self._stack.push_async_callback(self.store.close)
-        self._leads = True
-        await self._lead(self._loaded)
+        async with self._reloading:  # who wants other rules now waits until these are in force
+            self._leads = True
+            await self._lead(self._loaded)
 
     async def _lead(self, loaded: Loaded) -> None:
         self.context.contacts.replace(loaded.contacts)
@@ -198,6 +200,7 @@ class App:
                 return Reloaded(len(self._loaded.rules), error.problems)
             before, self._loaded = self._loaded.rulebook, loaded
             if not self._leads:
+                self.metrics.loaded(loaded.rulebook.rules, self.clock.now())
                 return Reloaded(len(loaded.rules), changes=changes_of(before, loaded.rulebook, {}))
             beside = {"contacts": loaded.contacts != self.context.contacts.book}
             book = loaded.rulebook

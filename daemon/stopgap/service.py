@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Any
@@ -21,8 +20,11 @@ log = structlog.get_logger(__name__)
 STORE_AGAIN = 1.0  # seconds
 
 
-async def serve(settings: Settings, *, anew: bool = False) -> bool:
-    """Run until SIGTERM or SIGINT; SIGHUP reloads. True when another daemon leads now, or may: begin `anew`, as after a crash."""
+async def serve(settings: Settings, *, anew: bool = False, after: float = 0.0) -> bool:
+    """Run until SIGTERM or SIGINT; SIGHUP reloads. True when another daemon leads now, or may: begin `anew`, as after a crash.
+
+    `after` is for how many seconds nothing is begun.
+    """
     wiring.collect_seldom()
     app = wiring.App(settings, anew=anew)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -43,6 +45,8 @@ async def serve(settings: Settings, *, anew: bool = False) -> bool:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, over.set)
+        if after and not await _first(asyncio.sleep(after), over.wait()):
+            return False
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         if await _first(app.start(), over.wait()):
             wiring.settle_memory()
@@ -75,10 +79,13 @@ def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None
         console={"json": False, "console": True}.get(settings.log_format),
         level=logging.getLevelNamesMapping()[settings.log_level.upper()],
     )
-    deposed = False
+    deposed, pause = False, 0.0
     while True:
+        signal.signal(
+            signal.SIGHUP, lambda *_: None
+        )  # nothing to reload yet, and by default it ends a process
         try:
-            deposed = asyncio.run(serve(settings, anew=deposed))
+            deposed, pause = asyncio.run(serve(settings, anew=deposed, after=pause)), 0.0
         except ConfigError as error:
             (refuse or _log)(error.problems)
             return 2
@@ -87,7 +94,7 @@ def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None
                 log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
                 return 2
             log.warning("store_unavailable", why=str(error))
-            time.sleep(STORE_AGAIN)
+            pause = STORE_AGAIN
         else:
             if not deposed:
                 return 0

@@ -151,3 +151,37 @@ async def test_daemons_that_share_a_database_need_one_control_token_for_all(repl
     with pytest.raises(AssertionError, match=r"one control token|empty token"):
         await replica.start()
     assert os.WEXITSTATUS(replica.process.returncode << 8) == 2
+
+
+async def test_signals_while_the_database_is_away_reload_nothing_and_end_it_in_order(replicas):
+    replica = replicas.make("one", STOPGAP_DATABASE_URL="postgresql://a:b@127.0.0.1:1/c")
+    start = asyncio.create_task(replica.start())
+    await asyncio.sleep(0.1)
+    await until(lambda: asyncio.sleep(0, "store_unavailable" in replica.said()), 20)
+    for _ in range(
+        15
+    ):  # `systemctl reload`: systemd takes an end by SIGHUP for a wish, and starts nothing again
+        replica.send(signal.SIGHUP)
+        await asyncio.sleep(0.1)
+    assert replica.alive, replica.said()
+    start.cancel()
+    assert await replica.end(signal.SIGTERM) == 0
+
+
+async def test_a_standby_loads_its_own_rules_and_says_what_came_of_it(replicas):
+    _, standby = await two(replicas)
+    file = replicas.folder / "rules" / "shop.yaml"
+    good = file.read_text()
+    file.write_text("rules: [{name: x}]\n")
+    assert (await standby.order("/-/reload"))[0] == 422
+    assert await config(standby) == 0
+    file.write_text(good)
+    assert (await standby.order("/-/reload"))[0] == 200
+    assert await config(standby) == 1
+
+
+async def config(replica: Replica) -> float:
+    async with replica.session.get(f"{replica.url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    (found,) = [line for line in lines if line.startswith("stopgap_config_last_reload_successful ")]
+    return float(found.split()[1])
