@@ -124,7 +124,9 @@ class App:
         self.vitals.begin()
         self._stack.push_async_callback(self.vitals.stop)
         pruned, book = self.metrics.pruned, lambda: self.engine.rulebook
-        self.pruner = Pruner(self.store.pruning, self.clock, book, self.settings.retention, pruned)
+        self.pruner = Pruner(
+            self.store.pruning, self.clock, book, self.settings.retention, pruned, lambda: self.clock.offset
+        )
         self.pruner.begin()
         self._stack.push_async_callback(self.pruner.stop)
         self.rehearser.begin()

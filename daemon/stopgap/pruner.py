@@ -50,6 +50,9 @@ class Pruner:
     rulebook: Callable[[], Rulebook]
     retention: timedelta
     on_round: Callable[[int, datetime | None], None] = lambda _incidents, _oldest: None
+    offset: Callable[[], float] = lambda: (
+        0.0
+    )  # seconds that the wall clock is ahead of `clock`: not followed yet
     _task: asyncio.Task[None] | None = None
     _pause: float = PAUSE
     _ahead: float | None = None  # seconds that the wall clock was ahead of the loop's
@@ -79,9 +82,11 @@ class Pruner:
                 log.warning("pruning_failed", why=str(error))
 
     def _jumped(self) -> bool:
-        """Tell whether the wall clock went otherwise than the loop's since the last time."""
+        """Tell whether the wall clock went otherwise than the loop's since the last time, or says something else than ours."""
         before = self._ahead
         self._ahead = self.clock.now().timestamp() - asyncio.get_running_loop().time()
+        if abs(self.offset()) > JUMP.total_seconds():
+            return True
         return before is not None and abs(self._ahead - before) > JUMP.total_seconds()
 
     async def round(self) -> Round:

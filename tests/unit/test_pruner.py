@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.journal_examples import HandClock
 from tests.virtual import virtually
 
-from stopgap.clock import LoopClock
+from stopgap.clock import LoopClock, SteadyClock
 from stopgap.errors import StoreError
 from stopgap.matcher import MatcherIndex
 from stopgap.pruner import EVERY, LONGEST, PATIENCE, PAUSE, SETTLE, SHARE, Pruner
@@ -216,3 +216,22 @@ async def test_one_line_says_what_a_round_threw_away_and_none_that_it_threw_noth
             "seconds": 2.1,
         }
     ]
+
+
+@virtually
+async def test_a_clock_that_was_wrong_at_the_start_and_is_not_followed_yet_throws_nothing_away():
+    time, ahead = asyncio.get_running_loop().time, [365 * 86400.0]
+    clock = SteadyClock(lambda: START.timestamp() + time() + ahead[0], time)
+    archive = Attic(3)
+    one = pruner(archive, clock, offset=lambda: clock.offset)
+    one.begin()
+    ahead[0] = 0.0
+    clock.look()  # an incident is live: the daemon keeps its own time
+    await asyncio.sleep(SETTLE + EVERY + 1)
+    assert archive.asked == []
+    clock.follow()
+    await asyncio.sleep(2 * EVERY)
+    assert (
+        archive.asked[0] == START + timedelta(seconds=SETTLE + 3 * EVERY) - 90 * DAY
+    )  # after one more that was left out
+    await one.stop()
