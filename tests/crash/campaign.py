@@ -30,12 +30,8 @@ from stopgap.store.migrations import HEAD
 
 HOUSES = 3
 PACE = 0.025  # seconds between two notifications
-PATIENCE = (
-    0.7  # seconds after its start in which a daemon must come to its point; then it is killed wherever it is
-)
-QUIET_SECONDS = (
-    25.0  # that the end may take: more than any pause before something is tried again, but that of 30 s
-)
+# that the end may take: more than any pause before something is tried again, but that of 30 s
+QUIET_SECONDS = 25.0
 FILES = ("mode", "ladder", "queue")
 CONTROL = "word"
 SIGNALLED = {"reload": signal.SIGHUP, "drain": signal.SIGTERM}
@@ -144,7 +140,7 @@ class Campaign:
         point = knife.point
         if await daemon.up():
             self._arrange(knife, daemon)
-            if not await daemon.over(PATIENCE):
+            if not await daemon.over(self._keeping.patience):
                 point = "patience"
         await daemon.end()
         self._write_rules()

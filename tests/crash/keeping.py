@@ -18,6 +18,7 @@ class Keeping(Protocol):
     book: Book
     url: str  # for SQLAlchemy
     environ: Mapping[str, str]  # what the daemon is told
+    patience: float  # seconds in which a daemon must come to its point; then it is killed wherever it is
 
     def bury(self, chances: Random) -> None:
         """Do what time would do after a death."""
@@ -26,6 +27,8 @@ class Keeping(Protocol):
 
 class OnSqlite:
     """A file in the daemon's own directory."""
+
+    patience = 0.7
 
     def __init__(self, folder: Path) -> None:
         (folder / "data").mkdir(mode=0o700)
@@ -40,6 +43,8 @@ class OnSqlite:
 
 class OnPostgres:
     """A database of a server that goes on. Who was killed still leads for as long as its lease lasts."""
+
+    patience = 1.2
 
     def __init__(self, base: Base) -> None:
         self._connection = base.connect(base.name)
