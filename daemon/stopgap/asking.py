@@ -8,6 +8,7 @@ from stopgap.moves import Case, Record, Wait, record
 from stopgap.probe import Verdict
 from stopgap.recovery import default_recovered
 from stopgap.rule import ProbeSpec, Rule
+from stopgap.value import cheaply_made
 
 MINUTE = timedelta(minutes=1)
 VERIFY_EVERY = timedelta(seconds=5)
@@ -16,6 +17,7 @@ _VERDICTS = {verdict.value: verdict for verdict in Verdict}
 TOLD_AGAIN = timedelta(hours=1)  # about a lease that has expired
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One probe in one role: its specification, when its role began, its last answer, and when to ask next."""

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -29,6 +30,7 @@ def parse_duration(text: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+@lru_cache(4096)  # the few of the rules, at every look of a guard
 def print_duration(duration: timedelta) -> str:
     """Write a duration so that `parse_duration` reads it back, to the millisecond."""
     rest = round(duration.total_seconds() * 1000)

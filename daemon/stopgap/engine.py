@@ -21,7 +21,7 @@ from stopgap.decide import decide
 from stopgap.errors import StoreError
 from stopgap.faults import Faults
 from stopgap.guard import FREED, WAITS, Reason
-from stopgap.incident import Event, EventKind as K, Incident, Phase, holdings
+from stopgap.incident import Event, EventKind as K, Incident, Phase, lets_go
 from stopgap.intake import Intake, Received
 from stopgap.journal import CONTROL, Journal, Line
 from stopgap.ledger import Brake, BrakeScope
@@ -205,7 +205,7 @@ class Engine:
         self._keep(state, joined if before is not None else state.alerts)
         if before is None:
             self._weather.opened(state)
-        elif holdings(before) - holdings(state) or line.event.kind is K.CLOSED:
+        elif line.event.kind is K.CLOSED or lets_go(before, state):
             self._release()
         if line.event.kind is K.CLOSED:
             self.intake.closed(state, line.event.detail.get("served", ()))

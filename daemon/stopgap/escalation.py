@@ -60,6 +60,7 @@ class Untold:
     contacts: tuple[str, ...]
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Count:
     """How long a clock has run, and since when it runs now (None: it stands still)."""

@@ -353,6 +353,13 @@ def holdings(incident: Incident) -> frozenset[str]:
     return frozenset(held)
 
 
+def lets_go(before: Incident, after: Incident) -> bool:
+    """Tell whether it holds less than before. What it holds follows from its rungs and its phase."""
+    if before.rungs is after.rungs and before.phase is after.phase:
+        return False
+    return bool(holdings(before) - holdings(after))
+
+
 def lease_end(incident: Incident, max_hold: timedelta) -> datetime | None:
     """Return when the lease ends, or None while nothing is held."""
     if incident.lease_from is None or not incident.held or incident.phase is Phase.CLOSED:

@@ -16,6 +16,7 @@ from stopgap.duration import span
 from stopgap.escalation import ENDS, EVERY, Due, calm, shadowed
 from stopgap.incident import Event, EventKind as K, Incident
 from stopgap.rule import Rule
+from stopgap.value import cheaply_made
 from stopgap.wording import LONGEST_VALUE, Phrase, Slot, Wording, one_line
 
 DECLARATION, UPDATE, RESOLUTION = "declaration", "update", "resolution"
@@ -62,6 +63,7 @@ WORDINGS: Mapping[str, Wording] = MappingProxyType(
 """What is said where neither the rule nor its pack nor the site says otherwise."""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Occasion:
     """What one message is about. `event` is None for a clock; `state` is the incident after the event, or now; `heard`: before."""

@@ -9,7 +9,7 @@ from stopgap.guard import Refusal
 from stopgap.incident import Incident
 from stopgap.plan import Plan, PlannedProbe, plan, plan_probes
 from stopgap.recovery import default_recovered
-from stopgap.rule import Rule, RungSpec
+from stopgap.rule import ProbeSpec, Rule, RungSpec
 from stopgap.rulebook import Rulebook
 from stopgap.template import Scope
 
@@ -36,17 +36,29 @@ class _Made:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The probes of a cause, likewise."""
+
+    specs: tuple[ProbeSpec, ...]
+    scope: Scope
+    rulebook: Rulebook
+    probes: tuple[PlannedProbe, ...]
+
+
 class Planner:
-    """Plans rungs and probes; remembers nothing but the last plan of each incident."""
+    """Plans rungs and probes; remembers nothing but the last plan of each incident, and the probes of its cause."""
 
     def __init__(self, catalog: Catalog, rulebook: Callable[[], Rulebook]) -> None:
         self._catalog = catalog
         self._rulebook = rulebook
         self._made: dict[str, _Made] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def forget(self, identifier: str) -> None:
         """Drop what is kept for a closed incident."""
         self._made.pop(identifier, None)
+        self._asked.pop(identifier, None)
 
     @property
     def rulebook(self) -> Rulebook:
@@ -81,7 +93,14 @@ class Planner:
 
     def recovered(self, state: Incident, rule: Rule) -> tuple[PlannedProbe, ...] | Refusal:
         """Render the probes of the cause."""
-        return plan_probes(causes(state, rule), self._catalog, self._scope(state, rule))
+        rulebook, specs, scope = self.rulebook, causes(state, rule), self._scope(state, rule)
+        known = self._asked.get(state.id)
+        if known is not None and known.rulebook is rulebook and (known.specs, known.scope) == (specs, scope):
+            return known.probes
+        made = plan_probes(specs, self._catalog, scope)
+        if not isinstance(made, Refusal):
+            self._asked[state.id] = _Asked(specs, scope, rulebook, made)
+        return made
 
     def over(self, state: Incident) -> tuple[PlannedProbe, ...] | Refusal:
         """Render the questions whether an incident's alerts are over."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from stopgap.action import P
+from stopgap.value import cheaply_made
 
 
 class Verdict(StrEnum):
@@ -16,6 +17,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One answer: the verdict, why in a line (`max(pms_mock_mode) = 0, wanted == 1`), no secrets, at most 300 characters."""

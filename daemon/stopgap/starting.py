@@ -29,12 +29,14 @@ from stopgap.planner import Planner
 from stopgap.recorder import Recorder
 from stopgap.rule import Mode, Rule
 from stopgap.steps import Act, Begun, Steps, undone_by_hand
+from stopgap.value import cheaply_made
 
 AGAIN_SOON = timedelta(seconds=5)
 ATTEMPTS = 5  # at a commit, while alerts join
 BUDGETS = frozenset({Reason.BUDGET_RULE, Reason.BUDGET_GLOBAL})
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One rung that the guards let through."""

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from stopgap.action import Text, reveal
 from stopgap.errors import StopgapError
+from stopgap.value import cheaply_made
 
 LONGEST = 65_536  # characters of a template's source
 LONGEST_PROSE = 2000  # characters of one label or annotation in prose
@@ -84,6 +85,7 @@ class UnsafeLabel(StopgapError):  # noqa: N818 - named as the refusal `unsafe_la
         super().__init__(f"{reference} {why}")
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The values of one rendering."""

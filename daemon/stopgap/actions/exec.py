@@ -160,5 +160,7 @@ class Exec(Action[ExecParams]):
 
 
 def _line(argv: Sequence[str]) -> str:
-    line = "".join(c if c.isprintable() else "?" for c in shlex.join(argv))
+    line = shlex.join(argv)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= 200 else line[:199] + "…"  # noqa: PLR2004 - one line of a page

@@ -15,6 +15,8 @@ from stopgap.config.nature import Nature
 from stopgap.config.node import Path
 from stopgap.template import RefKind, Scope, Template, Unresolved, UnsafeLabel, render_tree
 
+_ANY = tuple(RefKind)
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -77,7 +79,7 @@ class Entries:
                 continue
             at = (*path, "params")
             for key, each in inner.items() if isinstance(inner, dict) else ():
-                allowed = () if key in kinds[name].params.fixed else tuple(RefKind)
+                allowed = () if key in kinds[name].params.fixed else _ANY
                 self.references(each, (*at, key), allowed)
             params = self._params(kinds[name].params, inner, at)
             if word == "action":

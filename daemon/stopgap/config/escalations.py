@@ -18,6 +18,7 @@ from stopgap.incident import EventKind as K
 from stopgap.rule import Escalation
 
 OFTENEST = timedelta(minutes=1)
+_WORDS = frozenset(event.value for event in K)
 _EVENTS = [event.value for event in K if event is not K.NOTIFIED]
 _WRITE = "write one of when: mitigated, after: 15m, every: 30m"
 
@@ -27,7 +28,7 @@ def _event(word: str) -> str:
         raise ValueError(
             "`notified` says that somebody was told, and to tell that would never end: write another event"
         )
-    if word not in set(K):
+    if word not in _WORDS:
         near = did_you_mean(word, K, "write one such as mitigated, handed_over, mitigation_lost or closed")
         raise ValueError(f"`{word[:40]}` is no event: {near}")
     return word

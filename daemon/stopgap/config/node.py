@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stopgap.value import cheaply_made
+
 Path = tuple[str | int, ...]
 
 _LINE = re.compile(r"[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029]|$)")
@@ -12,6 +14,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A place: file, 1-based line and column, and the path of keys that leads there (`rules[0].match`)."""
@@ -22,6 +25,7 @@ class Mark:
     key: str = ""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Node:
     """A scalar (`value`, and `text`, its characters), a list of Nodes, or a table of Nodes whose `keys` say where each key stands.

@@ -223,7 +223,7 @@ class _Composer:
                     raise _Stop(place, "a template must be in quotes", _QUOTE_IT, Wrong.SYNTAX)
                 raise _Stop(place, "a table or a list as a key", "write a name")
             name = self._whole(event.value, place)
-            place = replace(place, key=f"{mark.key}.{name}" if mark.key else name)
+            place = Mark(self._file, place.line, place.column, f"{mark.key}.{name}" if mark.key else name)
             if name == "<<":
                 raise _Stop(place, "merge keys are not supported", "write the keys out")
             value = self._node(next(self._events), place.key, depth + 1)

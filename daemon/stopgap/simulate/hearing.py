@@ -17,11 +17,13 @@ from stopgap.messages import Occasion, compose
 from stopgap.rule import Rule
 from stopgap.timers import Timers
 from stopgap.transitions import apply
+from stopgap.value import cheaply_made
 
 Known = Callable[[str, str], bool]
 """Tells whether a pack or the site has a contact of this name."""
 
 
+@cheaply_made
 @dataclass(frozen=True, slots=True)
 class Told:
     """One message: to whom, about what (`due.when`, `due.clock`, `due.entry`); its words are made when somebody reads them."""

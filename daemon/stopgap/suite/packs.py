@@ -68,11 +68,14 @@ class Packs:
         self._given = given
         self._loaded: dict[tuple[Any, ...], Loaded] = {}
         self._files: dict[Path, tuple[Node | None, Findings]] = {}
+        self._packs: dict[Path, Path] = {}
 
     def cast(self, script: Script, more: Mapping[str, str]) -> Cast:
         """Return the rules of a test's pack, under its vars and then these. Raises ConfigError."""
         own = {**script.vars, **more}
-        loaded = self.load(pack_of(script.path), own, script.secrets)
+        if script.path not in self._packs:
+            self._packs[script.path] = pack_of(script.path)
+        loaded = self.load(self._packs[script.path], own, script.secrets)
         unused = {problem.key for problem in loaded.warnings if problem.code == Odd.UNUSED_VAR}
         for name in own:
             if f"vars.{name}" in unused:
