@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first campaign (1)")
     parser.add_argument("--keep", action="store_true", help="keep the folders of all campaigns")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all servers and daemons end, too
     total, seed = Figures(), asked.seed
     with Zygote() as zygote, running_postgres(*SERVER) as server:
         while total.faults.total() < asked.faults:

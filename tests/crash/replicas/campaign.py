@@ -184,7 +184,7 @@ class Campaign:
         stream.stop()
         try:
             await asyncio.wait_for(sending, QUIET_SECONDS)
-            await asyncio.sleep(TTL)  # what was sent to somebody who slept has arrived
+            await self._let_everything_arrive()
             await asyncio.wait_for(stream.resolve_all(), QUIET_SECONDS)
             await self._wait_for_the_end()
         except TimeoutError:
@@ -192,6 +192,14 @@ class Campaign:
             self._violate("rest", f"not within {QUIET_SECONDS:g} s: {self._watch.left_over()}\n{said}")
             return False
         return True
+
+    async def _let_everything_arrive(self) -> None:
+        """Wait for what was sent to somebody who slept, or waits for letters: it must not come after the last word."""
+        async with asyncio.timeout(QUIET_SECONDS):
+            quiet = 0.0
+            while quiet < 2 * TTL:
+                await asyncio.sleep(TTL / 4)
+                quiet = 0.0 if self._watch.left_over()[1] else quiet + TTL / 4
 
     async def _wait_for_the_end(self) -> None:
         control = {"Authorization": f"Bearer {CONTROL}"}
