@@ -112,21 +112,29 @@ class Postman:
             await asyncio.sleep(pause)
 
     async def _round(self) -> None:
-        """Work off all that is there."""
+        """Work off all that is there, and not what comes meanwhile: others wait for the end."""
         self._rounds += 1
         this = self._rounds
-        while await self._some():
+        newest = await self._store.newest_letter()
+        if not newest:
+            self._tally.waiting(0)
+        while newest and await self._some(newest):
             pass
         self._done = this
 
-    async def _some(self) -> bool:
+    async def _some(self, newest: int) -> bool:
         """Work off the oldest letters; False when there was none."""
-        letters = await self._store.letters(MOST)
-        self._tally.waiting(len(letters))
+        letters = await self._store.letters(MOST, newest)
+        if letters:  # else more may have come meanwhile: the next round looks
+            self._tally.waiting(len(letters))
         for each in apart(letters):
-            read = [letter.number for letter in each if await self._read(letter)]
-            if read:
-                await self._store.answered(read)
+            read = await asyncio.gather(*map(self._read, each), return_exceptions=True)
+            done = [letter.number for letter, taken in zip(each, read, strict=True) if taken is True]
+            if done:
+                await self._store.answered(done)
+            for error in read:
+                if isinstance(error, BaseException):
+                    raise error
         return bool(letters)
 
     async def _read(self, letter: Letter) -> bool:
@@ -152,7 +160,7 @@ def apart(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
     together: list[Letter] = []
     named: set[str] = set()
     for letter in letters:
-        alerts = {str(alert.get("fingerprint")) for alert in letter.alerts}
+        alerts = {str(alert.get("fingerprint")) for alert in letter.alerts if isinstance(alert, dict)}
         if together and not named.isdisjoint(alerts):
             yield together
             together, named = [], set()

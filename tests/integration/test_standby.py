@@ -18,6 +18,7 @@ from stopgap.store import Letter, Unreachable, inbox, join, postgres as on_postg
 from stopgap.store.watchdog import Watchdog
 
 TTL = 2.0
+NEWEST = 999
 SAID = Letter("stopgap", 1, [{"labels": {"alertname": "A"}}])
 
 
@@ -90,34 +91,54 @@ async def test_letters_reach_the_one_that_leads_with_all_that_they_say(postgres)
     async with leading(url) as store, standing_by(url) as other:
         await other.put_by(SAID)
         await other.put_by(Letter("other", 0, []))
-        first, second = await store.letters(10)
+        first, second = await store.letters(10, NEWEST)
         assert (first.receiver, first.truncated, first.alerts) == ("stopgap", 1, SAID.alerts)
-        assert (await store.letters(1)) == (first,)
+        assert (await store.letters(1, NEWEST)) == (first,)
         await store.answered([first.number])
-        assert await store.letters(10) == (second,)
+        assert await store.letters(10, NEWEST) == (second,)
 
 
 async def test_a_letter_is_tried_a_few_times_and_again_by_the_next_one_that_leads(postgres):
     url = postgres.database().url
     async with leading(url) as store, standing_by(url) as other:
         await other.put_by(SAID)
-        (letter,) = await store.letters(10)
+        (letter,) = await store.letters(10, NEWEST)
         told = [await store.unreadable(letter.number) for _ in range(inbox.TRIES)]
         assert told == [False] * (inbox.TRIES - 1) + [True]
-        assert await store.letters(10) == ()
+        assert await store.letters(10, NEWEST) == ()
         await store.try_anew()
-        assert await store.letters(10) == (letter,)
+        assert await store.letters(10, NEWEST) == (letter,)
 
 
 async def test_a_letter_of_another_release_is_read_as_far_as_it_is_understood(postgres):
     base = postgres.database()
     async with leading(base.url) as store:
         base.run(
-            """INSERT INTO inbox (at, said) VALUES (1, '{"receiver": "r", "alerts": [], "colour": "red"}'), (1, '{"x": 1}')"""
+            """INSERT INTO inbox (at, said) VALUES (1, '{"receiver": "r", "alerts": [], "colour": "red"}'), (1, '{"x": 1}')""",
+            """INSERT INTO inbox (at, said) VALUES (1, '["x"]'), (1, '{"alerts": 1}')""",
         )
-        first, second = await store.letters(10)
+        first, second, third, fourth = await store.letters(10, NEWEST)
+        assert (third.alerts, fourth.alerts) == ([["x"]], [{"alerts": 1}])
         assert (first.receiver, first.truncated, first.alerts) == ("r", 0, [])
         assert second.alerts == [{"x": 1}]  # which is no alert, as its reader will find
+
+
+async def test_letters_are_fetched_as_many_as_memory_has_room_for_and_none_that_came_later(
+    postgres, monkeypatch
+):
+    url = postgres.database().url
+    async with leading(url) as store, standing_by(url) as other:
+        assert await store.newest_letter() == 0
+        for size in (10, 700, 700, 5000, 10):
+            await other.put_by(Letter("stopgap", 0, [{"x": "x" * size}]))
+        assert await store.newest_letter() == 5
+        monkeypatch.setattr(inbox, "LARGE", 1000)
+        rounds = []
+        while fetched := await store.letters(10, 4):
+            rounds.append([each.number for each in fetched])
+            await store.answered(rounds[-1])
+        assert rounds == [[1, 2], [3], [4]]
+        assert await store.newest_letter() == 5
 
 
 async def test_a_box_that_is_full_takes_nothing_more(postgres, monkeypatch):
@@ -144,7 +165,7 @@ async def test_a_standby_outlives_its_database_and_takes_letters_when_it_is_back
             store = await asyncio.wait_for(election, 20)
             assert standby.error == ""
             await standby.put_by(SAID)
-            assert len(await store.letters(9)) == 1
+            assert len(await store.letters(9, NEWEST)) == 1
             await store.close()
 
 
@@ -159,7 +180,7 @@ async def test_letters_that_wait_for_their_table_keep_nobody_from_leading(postgr
             await store.close()
             next_one = await asyncio.wait_for(election, TTL)
         await asyncio.gather(*letters)
-        assert len(await next_one.letters(20)) == len(letters)
+        assert len(await next_one.letters(20, NEWEST)) == len(letters)
         await next_one.close()
 
 

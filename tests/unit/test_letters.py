@@ -37,6 +37,7 @@ class Box:
     leads: bool = True
     tries: dict[int, int] = field(default_factory=dict)
     error: StoreError | None = None
+    last: int = 0  # number that was given
 
     def _fails(self):
         if self.error is not None:
@@ -44,13 +45,19 @@ class Box:
 
     async def put_by(self, letter):
         self._fails()
-        number = len(self.kept) + 1
-        self.kept[number] = replace(letter, number=number)
+        self.last = max(self.last, *self.kept, 0) + 1
+        self.kept[self.last] = replace(letter, number=self.last)
 
-    async def letters(self, most):
+    async def newest_letter(self):
         self._fails()
         await asyncio.sleep(0)
-        return tuple(each for number, each in self.kept.items() if number not in self.given_up)[:most]
+        return max(self.kept.keys() - self.given_up, default=0)
+
+    async def letters(self, most, newest):
+        self._fails()
+        await asyncio.sleep(0)
+        there = self.kept.keys() - self.given_up
+        return tuple(self.kept[number] for number in sorted(there) if number <= newest)[:most]
 
     async def answered(self, numbers):
         self._fails()
@@ -208,6 +215,49 @@ async def test_a_letter_that_the_store_does_not_take_stays_and_is_read_again():
     await asyncio.sleep(2)
     await office.postman.stop()
     assert (office.engine.names, office.box.kept, office.tally.lost) == (["a"], {}, 0)
+
+
+@pytest.mark.parametrize("alerts", [["x"], [None], [{"odd": 1}], [["x"]]])
+@virtually
+async def test_whatever_another_release_writes_holds_no_other_up(alerts):
+    office = Office(letter(1, "a"), Letter("stopgap", 0, alerts, 2), letter(3, "c"))
+    assert (await office.postman.receive([alert("now")])).matched == {"p/r": 1}
+    assert office.engine.names == ["a", "c", "now"]
+
+
+@virtually
+async def test_nobody_waits_for_letters_that_keep_coming():
+    office = Office(letter(1, "a"))
+    answered = office.box.answered
+
+    async def and_one_more_comes(numbers):
+        await office.box.put_by(letter(0, f"b{len(office.engine.names)}"))
+        await answered(numbers)
+
+    office.box.answered = and_one_more_comes
+    office.box.kept[2] = letter(2, "b")
+    await asyncio.wait_for(office.postman.receive([alert("now")]), 1)
+    assert office.engine.names == ["a", "b", "now"]
+
+
+@virtually
+async def test_letters_of_different_alerts_go_to_the_journal_together():
+    office = Office(letter(1, "a"), letter(2, "b"), letter(3, "c"))
+    at_once, most = 0, 0
+
+    async def receive(alerts, by=""):
+        nonlocal at_once, most
+        at_once, most = at_once + 1, max(most, at_once + 1)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        if alerts[0].labels["alertname"] == "b":
+            raise StoreError("full")
+        return Received()
+
+    office.engine.receive = receive
+    with pytest.raises(StoreError, match="full"):
+        await office.postman.receive([alert("now")])
+    assert (most, list(office.box.kept)) == (3, [2])
 
 
 @virtually

@@ -7,6 +7,7 @@ a crash in between lets it be read twice, which changes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection, Integer, bindparam, func, select
@@ -18,15 +19,23 @@ from stopgap.store.rows import decode, encode, micros
 
 MOST = 20_000  # letters that may wait; then senders are told to keep theirs
 TRIES = 5  # to read one
+LARGE = 8 * 1024 * 1024  # bytes of letters that are fetched at once; one that is larger comes alone
 
 _inbox = schema.inbox.c
 _PUT = schema.inbox.insert()
 _COUNT = select(func.count()).select_from(select(_inbox.number).limit(MOST).subquery())
-_OLDEST = (
-    select(_inbox.number, _inbox.said)
-    .where(_inbox.tries < TRIES)
+_READABLE = _inbox.tries < TRIES
+_NEWEST = select(func.max(_inbox.number)).where(_READABLE)
+_SIZES = (
+    select(_inbox.number, func.octet_length(_inbox.said))
+    .where(_READABLE, _inbox.number <= bindparam("newest"))
     .order_by(_inbox.number)
     .limit(bindparam("most", type_=Integer))
+)
+_OLDEST = (
+    select(_inbox.number, _inbox.said)
+    .where(_READABLE, _inbox.number <= bindparam("last"))
+    .order_by(_inbox.number)
 )
 _THROW_AWAY = schema.inbox.delete().where(_inbox.number.in_(bindparam("some", expanding=True)))
 _TRIED = (
@@ -56,10 +65,25 @@ def put(connection: Connection, letter: Letter, at: datetime) -> None:
     connection.execute(_PUT, {"at": micros(at), "said": encode(said)})
 
 
-def letters(connection: Connection, most: int) -> tuple[Letter, ...]:
-    """Return the oldest, at most so many."""
-    found = connection.execute(_OLDEST, {"most": most})
-    return tuple(_letter(number, decode(said)) for number, said in found)
+def newest(connection: Connection) -> int:
+    """Return the number of the letter that came last, 0 when there is none."""
+    return connection.execute(_NEWEST).scalar() or 0
+
+
+def letters(connection: Connection, most: int, newest: int) -> tuple[Letter, ...]:
+    """Return the oldest, at most so many, and none that came after the newest."""
+    sizes = connection.execute(_SIZES, {"most": most, "newest": newest}).all()
+    if not sizes:
+        return ()
+    together = accumulate(size for _, size in sizes)
+    last = max(
+        number
+        for (number, _), size in zip(sizes, together, strict=True)
+        if size <= LARGE or number == sizes[0][0]
+    )
+    return tuple(
+        _letter(number, decode(said)) for number, said in connection.execute(_OLDEST, {"last": last})
+    )
 
 
 def throw_away(batch: Batch, numbers: Sequence[int]) -> None:
@@ -80,6 +104,13 @@ def try_anew(batch: Batch) -> None:
         batch.written = True
 
 
-def _letter(number: int, said: Mapping[str, Any]) -> Letter:
+def _letter(number: int, said: Any) -> Letter:
     """Read one; what a newer release says beside is no concern of this one. Without alerts it is none, and its reader says so."""
-    return Letter(said.get("receiver", ""), said.get("truncated", 0), said.get("alerts", [said]), number)
+    told = said if isinstance(said, dict) else {}
+    alerts = told.get("alerts")
+    return Letter(
+        str(told.get("receiver", "")),
+        told.get("truncated", 0),
+        alerts if isinstance(alerts, list) else [said],
+        number,
+    )

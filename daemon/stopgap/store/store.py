@@ -199,9 +199,13 @@ class Store:
 
     # --- what other daemons have taken ---
 
-    async def letters(self, most: int) -> tuple[Letter, ...]:
-        """Return the oldest letters, at most so many."""
-        return await self._read(inbox.letters, most)
+    async def newest_letter(self) -> int:
+        """Return the number of the letter that came last, 0 when there is none."""
+        return await self._read(inbox.newest)
+
+    async def letters(self, most: int, newest: int) -> tuple[Letter, ...]:
+        """Return the oldest letters, at most so many, and none that came after the newest."""
+        return await self._read(inbox.letters, most, newest)
 
     async def answered(self, numbers: Sequence[int]) -> None:
         """Throw letters away: what they say is on disk."""
