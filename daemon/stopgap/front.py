@@ -71,7 +71,8 @@ def _listening(host: str, port: int) -> list[socket.socket]:
             opened.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # tcp(7): also ends who keeps its window shut; connections inherit it
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.bind(address)

@@ -50,3 +50,20 @@ def test_a_deadline_that_was_put_off_lifted_or_given_back_ends_nobody():
         process.send_signal(signal.SIGCONT)
         assert process.communicate(timeout=10) == ("went on\n", None)
         assert process.returncode == 0
+
+
+def test_a_system_without_such_timers_says_so_and_serves_all_the_same():
+    script = """
+import aiohttp.web, socket, sqlalchemy, sys, time
+del time.CLOCK_BOOTTIME, socket.TCP_USER_TIMEOUT
+sys.platform = "darwin"
+from stopgap.front import _listening
+from stopgap.store.tenure import Tenure, now
+Tenure(5).close()
+for each in _listening("127.0.0.1", 0):
+    each.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, "no_deadline" in done.stdout) == (0, True), done.stderr

@@ -2,7 +2,7 @@
 
 Whoever looks at a clock before it acts can be stopped between the look and the act, and goes on in the middle when it wakes. A
 timer of the kernel whose signal is SIGKILL reaches a process that is stopped, starved or waits for a disk. Linux has such timers;
-elsewhere nobody is ended, and `armed` says so.
+elsewhere nobody is ended, and a line of the log says so.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-CLOCK = time.CLOCK_BOOTTIME
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has it
 _ABSOLUTE = 1  # TIMER_ABSTIME of timer_settime(2)
 _BY_SIGNAL = 0  # SIGEV_SIGNAL of sigevent(7)
 
