@@ -156,6 +156,7 @@ class App:
         log.info("standing_by", listen=settings.listen)
         async with heartbeat(self._beat_standing_by, self.clock):
             store = await standby.elected()
+        forward.give_up()
         log.info("leads")
         return store
 

@@ -1,6 +1,8 @@
 """Forward: what a daemon answers that stands by. Notifications it takes itself; what people ask goes to the one that leads."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +27,7 @@ AT_ONCE = 16 * 1024 * 1024  # bytes of all of them
 ARRIVES_WITHIN = timedelta(seconds=10)  # whoever is in the middle of a request cannot be closed to make room
 PASSED_ON = "Stopgap-Passed-On"
 """The header of a request that was passed on: nobody passes it on again."""
+UNANSWERED = "the daemon that leads does not answer: try again in a few seconds"
 _OWN = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect"}
 )
@@ -50,6 +53,8 @@ class Forward:
         self._reload = reload
         self._session = session
         self._room = Room(AT_ONCE)
+        self._waiting: set[asyncio.Timeout] = set()
+        self._over = False
 
     def application(self, largest: int) -> web.Application:
         """Return it; `largest` bounds a notification, in bytes."""
@@ -62,6 +67,12 @@ class Forward:
         app.router.add_route("*", "/{rest:.*}", self._pass_on)
         return app
 
+    def give_up(self) -> None:
+        """Pass nothing on from now on, and wait no more for one that led: it may be frozen, and this daemon leads now."""
+        self._over = True
+        for waiting in self._waiting:
+            waiting.reschedule(0)
+
     async def _numbers(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4"})
 
@@ -72,6 +83,7 @@ class Forward:
         leader = self._standby.leader
         told: dict[str, Any] = {"ready": not self._standby.error, "role": "standby"}
         told["leader"] = leader.url or leader.holder if leader is not None else None
+        told["checks"] = {"store": self._standby.error or "ok"}
         return reply(told, 503 if self._standby.error else 200)
 
     async def _load_anew(self, request: web.Request) -> web.Response:
@@ -87,9 +99,21 @@ class Forward:
             (name, value) for name, value in request.headers.items() if name.lower() not in _OWN
         )
         headers[PASSED_ON] = "1"
-        with self._room.share() as share:
-            body = await read_body(request, share, self._most(request), ARRIVES_WITHIN)
-            return await self._asked(request, url, headers, body)
+        with self._room.share() as share, self._until_given_up() as waiting:
+            async with waiting:
+                body = await read_body(request, share, self._most(request), ARRIVES_WITHIN)
+                return await self._asked(request, url, headers, body)
+
+    @contextmanager
+    def _until_given_up(self) -> Iterator[asyncio.Timeout]:
+        waiting = asyncio.timeout(None)
+        self._waiting.add(waiting)
+        try:
+            yield waiting
+        except TimeoutError:
+            raise Problem(503, UNANSWERED) from None
+        finally:
+            self._waiting.discard(waiting)
 
     async def _asked(
         self, request: web.Request, url: str, headers: CIMultiDict[str], body: bytes
@@ -107,7 +131,7 @@ class Forward:
                 said = {name: value for name, value in answer.headers.items() if name.lower() not in _OWN}
                 return web.Response(status=answer.status, body=await answer.read(), headers=said)
         except (aiohttp.ClientError, TimeoutError):
-            raise Problem(503, "the daemon that leads does not answer: try again in a few seconds") from None
+            raise Problem(503, UNANSWERED) from None
 
     def _most(self, request: web.Request) -> int:
         """Return how much is read of a request: little of what comes without the token, which the leader will ask for."""
@@ -116,7 +140,7 @@ class Forward:
 
     def _leader(self, request: web.Request) -> str:
         leader = self._standby.leader
-        if leader is None or PASSED_ON in request.headers:
+        if self._over or leader is None or PASSED_ON in request.headers:
             raise Problem(503, "no daemon leads at this moment: try again in a few seconds")
         if not leader.url:
             raise Problem(

@@ -65,7 +65,7 @@ class Site:
         webhook = Webhook(self.intake, FakeTally(), Credential(SecretStr("hook")))
         token = Credential(SecretStr("word"))
         forward = Forward(self.standby, webhook, token, lambda: b"stopgap_leader 0\n", self.reload, session)
-        self.room = forward._room
+        self.room, self.give_up = forward._room, forward.give_up
         return forward.application(1024 * 1024)
 
 
@@ -119,7 +119,7 @@ async def test_it_is_ready_while_it_can_take_notifications_whoever_leads(site):
     answer = await ask(site, "GET", "/-/ready")
     assert (answer.status, json.loads(answer.body)) == (
         200,
-        {"ready": True, "role": "standby", "leader": site.leads_at},
+        {"ready": True, "role": "standby", "leader": site.leads_at, "checks": {"store": "ok"}},
     )
     site.standby.leader = Leader("other", "", 1)
     assert json.loads((await ask(site, "GET", "/-/ready")).body)["leader"] == "other"
@@ -127,7 +127,7 @@ async def test_it_is_ready_while_it_can_take_notifications_whoever_leads(site):
     answer = await ask(site, "GET", "/-/ready")
     assert (answer.status, json.loads(answer.body)) == (
         503,
-        {"ready": False, "role": "standby", "leader": None},
+        {"ready": False, "role": "standby", "leader": None, "checks": {"store": site.standby.error}},
     )
 
 
@@ -215,6 +215,20 @@ async def test_a_leader_that_takes_too_long_is_not_waited_for(site, monkeypatch)
     answer = await ask(site, "GET", "/api/v1/incidents", headers=TOKEN)
     site.led.gate.set()
     assert (answer.status, "try again" in answer.body.decode()) == (503, True)
+
+
+async def test_who_takes_over_waits_for_no_answer_of_the_one_before(site):
+    """That one may be frozen: its answer would keep the new leader from its work, and the asker from asking that one."""
+    site.led.gate = asyncio.Event()
+    asking = asyncio.create_task(ask(site, "GET", "/api/v1/incidents", headers=TOKEN))
+    while not site.led.asked:
+        await asyncio.sleep(0.01)
+    site.give_up()
+    answer = await asyncio.wait_for(asking, 5)
+    assert (answer.status, "try again" in answer.body.decode()) == (503, True)
+    assert (await ask(site, "GET", "/api/v1/incidents", headers=TOKEN)).status == 503
+    assert len(site.led.asked) == 1
+    site.led.gate.set()
 
 
 async def test_a_request_that_is_too_large_is_not_passed_on(site, monkeypatch):
