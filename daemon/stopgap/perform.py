@@ -1,7 +1,7 @@
 """Perform: does one Move for one incident, and journals what came of it.
 
-The order never changes: observe, commit the intent with its undo, act, commit the result. A result that cannot be
-committed is an unknown outcome, as after a crash: the next decision finds a started act and asks what became of it.
+The order never changes: observe, commit the intent with its undo, act, commit the result (and with it what is decided right
+after it, where that is only written down). A result that cannot be committed is an unknown outcome, as after a crash: the next decision finds a started act and asks what became of it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from stopgap.asker import Asker
 from stopgap.catalog import Catalog
 from stopgap.clock import Clock
 from stopgap.closing import closing_of
+from stopgap.decide import decide
 from stopgap.guard import Reason, Refusal, Request
 from stopgap.incident import PROBED, TARGET_LOCK, Event, EventKind as K, Incident, Phase
 from stopgap.journal import Journal
@@ -26,6 +27,10 @@ from stopgap.rulebook import Rulebook
 from stopgap.shadow import Shadow
 from stopgap.starting import Starter
 from stopgap.steps import Steps
+from stopgap.transitions import apply
+
+MORE_THAN_A_LINE = frozenset({K.HANDED_OVER, K.CLOSED})
+"""Decisions with which more is read or written than their line."""
 
 Noted = Callable[[Incident, Event], None]
 """Who is told of an answer that says what the one before said: it is noted without a line."""
@@ -46,6 +51,7 @@ class Performer:
         self.asker = Asker(catalog.measure, bounds.probes)
         self._steps = Steps(journal, self.recorder, clock, bounds.actions)
         self.starter = Starter(journal, clock, self.planner, self.recorder, self.asker, self._steps)
+        self.recorder.sequel = self._sequel
         self._shadow = Shadow(clock, self.planner, self.recorder, self.asker, self.starter)
 
     @property
@@ -110,6 +116,20 @@ class Performer:
         if events[-1].kind is K.CLOSED:  # what opens next, opens under the rule in force
             closing = closing_of(state, self.planner.rulebook.rules.get(rule.id, rule), events[-1])
         await self.recorder.append(state, *events, closing=closing)
+
+    def _sequel(self, identifier: str, event: Event) -> tuple[Incident, tuple[Event, ...]] | None:
+        """Return what is decided right after an event, if that is nothing but to write it down."""
+        present = self.starter.present(identifier)
+        if present is None:
+            return None
+        state, rule, at = present
+        try:
+            move = decide(apply(state, event), rule, at)
+        except Exception:  # noqa: BLE001 - border: decision. What happened is kept all the same; the engine decides anew, and tells
+            return None
+        if not isinstance(move, Record) or any(kind in MORE_THAN_A_LINE for kind, _ in move.events):
+            return None
+        return state, tuple(self.recorder.event(kind, **detail) for kind, detail in move.events)
 
     async def _written(self, state: Incident, rule: Rule, kind: K, detail: Mapping[str, Any]) -> Event:
         """Return the event of a decision; who takes over is told how to undo what is in place."""

@@ -1,6 +1,6 @@
 """Recorder: journals what was decided at a state, and remembers what was refused and when to ask again."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import reduce
@@ -17,6 +17,10 @@ ASK_AGAIN = timedelta(
 )  # a refusal without an end is asked again after this, or when something is released
 
 
+Sequel = Callable[[str, Event], tuple[Incident, tuple[Event, ...]] | None]
+"""Tells what is decided right after an event that is about to be journaled, and the state at which both are; None for nothing."""
+
+
 class Recorder:
     """Keeps only what a restart may forget: the refusals, each with the instant at which it is asked again."""
 
@@ -26,6 +30,7 @@ class Recorder:
         self._refused: dict[str, Refusal] = {}
         self._released: dict[Reason, int] = {}  # by which release each reason was last let go
         self.releases = 0
+        self.sequel: Sequel = lambda _identifier, _event: None
 
     def event(self, kind: K, /, **detail: Any) -> Event:
         """Return an event of this instant, without what is empty."""
@@ -52,7 +57,13 @@ class Recorder:
         return not isinstance(answer, Conflict)
 
     async def fact(self, state: Incident, event: Event, receipt: dict[str, Any]) -> None:
-        """Append what happened, whatever came between."""
+        """Append what happened, whatever came between; if nothing did, in one commit with what is decided right after it."""
+        sequel = self.sequel(state.id, event)
+        if sequel is not None:
+            now, following = sequel
+            answer = await self.put(now, event, *following, receipt=receipt)
+            if not isinstance(answer, Conflict):
+                return
         await self._journal.append(Append(state.id, (event,), receipt=receipt))
 
     # --- refusals ---
