@@ -18,6 +18,7 @@ from stopgap.errors import StopgapError
 log = structlog.get_logger(__name__)
 
 EVERY = timedelta(seconds=30)
+AWAY_EVERY = timedelta(seconds=5)  # while one is away: who is back must not be said to be away for long
 FORGOTTEN = timedelta(hours=1)
 WITHIN = timedelta(seconds=10)  # an answer that takes longer is none
 
@@ -127,5 +128,5 @@ class Watch:
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.gather(*map(self.look, self._asks))
-            await asyncio.sleep(self._every)
+            away = any(await asyncio.gather(*map(self.look, self._asks)))
+            await asyncio.sleep(min(self._every, AWAY_EVERY.total_seconds()) if away else self._every)
