@@ -18,6 +18,7 @@ from stopgap.store import Unreachable
 log = structlog.get_logger(__name__)
 
 STORE_AGAIN = 1.0  # seconds
+RULES_AGAIN = 5.0  # seconds: who went on with rules that are no file any more waits for the next ones
 
 
 async def serve(settings: Settings, *, anew: bool = False, after: float = 0.0) -> bool:
@@ -81,24 +82,35 @@ def run(settings: Settings, refuse: Callable[[tuple[Problem, ...]], None] | None
     )
     deposed, pause = False, 0.0
     while True:
-        signal.signal(
-            signal.SIGHUP, lambda *_: None
-        )  # nothing to reload yet, and by default it ends a process
+        signal.signal(signal.SIGHUP, lambda *_: None)  # nothing to reload yet; by default it ends us
         try:
             deposed, pause = asyncio.run(serve(settings, anew=deposed, after=pause)), 0.0
-        except ConfigError as error:
-            (refuse or _log)(error.problems)
-            return 2
         except (StopgapError, OSError) as error:
-            if not isinstance(error, StoreError if deposed else Unreachable):
-                log.error("cannot_start", why=str(error))  # noqa: TRY400 - expected, no trace
+            pause = _pause(error, refuse or _log, pause, deposed=deposed)
+            if not pause:
                 return 2
-            log.warning("store_unavailable", why=str(error))
-            pause = STORE_AGAIN
         else:
             if not deposed:
                 return 0
             log.warning("deposed", then="begins anew, as after a crash")
+
+
+def _pause(
+    error: Exception, refuse: Callable[[tuple[Problem, ...]], None], before: float, *, deposed: bool
+) -> float:
+    """Say why it cannot start; return after how many seconds it is tried again, 0 where a person must edit something first."""
+    if isinstance(error, ConfigError):
+        if not deposed:
+            refuse(error.problems)
+            return 0.0
+        if before != RULES_AGAIN:  # said once
+            _log(error.problems)
+        return RULES_AGAIN
+    if isinstance(error, StoreError if deposed else Unreachable):
+        log.warning("store_unavailable", why=str(error))
+        return STORE_AGAIN
+    log.error("cannot_start", why=str(error))
+    return 0.0
 
 
 def _log(problems: tuple[Problem, ...]) -> None:

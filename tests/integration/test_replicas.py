@@ -180,6 +180,21 @@ async def test_a_standby_loads_its_own_rules_and_says_what_came_of_it(replicas):
     assert await config(standby) == 1
 
 
+async def test_who_is_deposed_while_its_rules_are_wrong_waits_for_right_ones(replicas, postgres):
+    leader, standby = await two(replicas)
+    file = replicas.folder / "rules" / "shop.yaml"
+    good = file.read_text()
+    file.write_text("rules: [{name: x}]\n")
+    assert (await leader.order("/-/reload"))[0] == 422  # the old ones stay in force
+    leader.send(signal.SIGSTOP)
+    await until(standby.leads, 15, standby.said)
+    leader.send(signal.SIGCONT)
+    await until(lambda: asyncio.sleep(0, "rule_error" in leader.said()), 15, leader.said)
+    file.write_text(good)
+    await until(lambda: taken(leader, "a", "resolved"), 20, leader.said)
+    assert leader.alive
+
+
 async def config(replica: Replica) -> float:
     async with replica.session.get(f"{replica.url}/metrics") as answer:
         lines = (await answer.text()).splitlines()
