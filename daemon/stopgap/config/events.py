@@ -1,8 +1,8 @@
 """Events: what the text of a YAML file consists of, as ruamel.yaml's own scanner says, and far sooner where libyaml says the same.
 
 libyaml reads ten times as fast, and differs in rare things: characters that YAML 1.1 took for line breaks, empty values, anchors
-with a colon. `swift` doubts whatever could be one of these, and every text that it cannot read: so what a file means, and what is
-said of a wrong one, never depends on which of the two has read it.
+with a colon, a colon right behind a quoted key, ends of documents. `swift` doubts whatever could be one of these, and every text
+that it cannot read: so what a file means, and what is said of a wrong one, never depends on which of the two has read it.
 """
 
 import re
@@ -31,10 +31,11 @@ SCALAR = ScalarEvent, yaml.ScalarEvent
 BLOCK = frozenset("|>")
 _ODD = re.compile(
     r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"  # controls, tabs, breaks
-    r"|^[%?]",
+    r"|^[%?]|^\.\.\.",
     re.MULTILINE,
 )
 _BLOCK = re.compile(r"[|>][+-]?(?: +#.*| *)\n +[^\s#]")
+_TIGHT = re.compile(r":[^\s,\]}]")
 _NAME_END = frozenset(" \n,]}")
 
 
@@ -69,5 +70,5 @@ def _sure(event: Any, source: str) -> None:
     if event.style in BLOCK:
         if _BLOCK.match(source, event.start_mark.index) is None:
             raise Doubt
-    elif not event.value and not event.style:
+    elif (not event.value and not event.style) or _TIGHT.match(source, event.end_mark.index):
         raise Doubt
