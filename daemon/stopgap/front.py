@@ -1,6 +1,7 @@
 """Front: the listening sockets, and the application that answers on them; another one takes its place without closing the door."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -60,12 +61,18 @@ class Front:
         return self._crowd.enter()
 
 
+def _cure(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "stop who listens there (`ss -ltnp` names it), or give this one its own --listen"
+    return "name an address of this machine, and a port that it may use, with --listen"
+
+
 def _listening(host: str, port: int) -> list[socket.socket]:
     """Listen on every address that a name stands for."""
     asked: Mapping[str, Any] = {"type": socket.SOCK_STREAM, "flags": socket.AI_PASSIVE}
-    found = {(each[0], each[4]) for each in socket.getaddrinfo(host, port, **asked)}
     opened: list[socket.socket] = []
     try:
+        found = {(each[0], each[4]) for each in socket.getaddrinfo(host, port, **asked)}
         for family, address in sorted(found):
             one = socket.socket(family, socket.SOCK_STREAM)
             opened.append(one)
@@ -80,5 +87,5 @@ def _listening(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for one in opened:
             one.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}; {_cure(error)}") from error
     return opened

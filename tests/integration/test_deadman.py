@@ -19,7 +19,7 @@ from stopgap.context import Http
 from stopgap.deadman import Beacon
 from stopgap.dependency import Dependency
 from stopgap.errors import PermanentError, StoreError, TemporaryError
-from stopgap.store import DATABASE, dialect, writer
+from stopgap.store import DATABASE, sqlite, writer
 from stopgap.survey import Answer, Flaw, Status, Survey
 from stopgap.vitals import unheard
 
@@ -170,7 +170,7 @@ async def test_a_daemon_beats_and_says_that_it_arrived(tmp_path):
 
 async def test_a_broken_store_withholds_the_beat_and_a_mended_one_lets_it_go(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "AILING", 0.05)
-    monkeypatch.setattr(dialect, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
     with capture_logs() as said:
         async with sink() as there, daemon(tmp_path, heartbeat_url=there.url, heartbeat_every="1s") as app:
             await until(lambda: beats(app, "succeeded") == 1)
@@ -193,7 +193,7 @@ async def test_a_broken_store_withholds_the_beat_and_a_mended_one_lets_it_go(tmp
 
 
 async def test_a_store_that_failed_a_notification_is_away_before_it_is_asked_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(dialect, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
     async with daemon(tmp_path) as app:
         await asyncio.wait_for(app.store.meet((), app.clock.now()), 5)
         with closing(sqlite3.connect(tmp_path / "data" / DATABASE, isolation_level=None)) as intruder:

@@ -92,9 +92,15 @@ async def test_an_address_that_is_taken_is_said():
     port = unused_port()
     front = Front("127.0.0.1", port)
     await front.show(saying("x"))
-    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+    taken = f"^cannot listen on 127.0.0.1:{port}: Address already in use; .* --listen$"
+    with pytest.raises(OSError, match=taken):
         await Front("127.0.0.1", port).show(saying("y"))
     await front.close()
+
+
+async def test_an_address_that_is_not_ours_is_said():
+    with pytest.raises(OSError, match=r"^cannot listen on nobody\.invalid:1: .* --listen$"):
+        await Front("nobody.invalid", 1).show(saying("x"))
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -36,10 +36,15 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
-        fail(clean("; ".join(lines)), WRONG_USAGE)
+        fail(clean("; ".join(map(_told, error.errors(include_input=False)))), WRONG_USAGE)
     except ValueError as error:  # the file of a secret
         fail(clean(error), WRONG_USAGE)
+
+
+def _told(wrong: Any) -> str:
+    """Say one thing that is wrong: where, if it is about one setting alone, and what."""
+    where = ".".join(map(str, wrong["loc"]))
+    return f"{where}: {wrong['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 def serve(

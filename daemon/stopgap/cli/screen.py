@@ -23,8 +23,11 @@ def clean(text: object) -> str:
 
 
 def fail(text: str, code: int = REFUSED) -> NoReturn:
-    """Say what is wrong, on stderr, and end."""
-    typer.echo(f"stopgap: {text}", err=True)
+    """Say what is wrong, on stderr, and end. On a terminal the first line is wrapped; what follows may be there to be copied."""
+    said, *rest = f"stopgap: {text}".split("\n")
+    if sys.stderr.isatty():
+        said = textwrap.fill(said, columns(), break_long_words=False, break_on_hyphens=False)
+    typer.echo("\n".join([said, *rest]), err=True)
     raise typer.Exit(code)
 
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST = 1000  # closed incidents
 SHARED = "STOPGAP_DATABASE_URL"
+ASK = "Ask a running daemon: --url URL, without --data"
 
 
 def _with(data: Path, work: "Callable[[Journal], Awaitable[T]]") -> T:
     from stopgap.clock import SystemClock
     from stopgap.errors import StoreError
     from stopgap.store import open_store
+    from stopgap.store.folder import InUse
 
     claim(data)
 
@@ -36,7 +38,7 @@ def _with(data: Path, work: "Callable[[Journal], Awaitable[T]]") -> T:
     try:
         return asyncio.run(run())
     except StoreError as error:
-        fail(str(error))
+        fail(f"{error}. {ASK}" if isinstance(error, InUse) else str(error))
 
 
 def refuse_shared(data: Path, instead: str) -> None:
@@ -46,7 +48,7 @@ def refuse_shared(data: Path, instead: str) -> None:
         fail(f"{told}. {instead}, or unset it", WRONG_USAGE)
 
 
-def claim(data: Path, instead: str = "Ask a running daemon: --url URL, without --data") -> None:
+def claim(data: Path, instead: str = ASK) -> None:
     """End with 2 unless this is the directory that a daemon keeps its store in."""
     from stopgap.store import DATABASE
 

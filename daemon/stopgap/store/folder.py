@@ -14,6 +14,10 @@ LOCK = "stopgap.lock"
 PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
 
 
+class InUse(StoreError):  # noqa: N818 - named for what is so
+    """Another process has claimed the directory."""
+
+
 def claim(directory: Path) -> int:
     """Make the directory and its files private and ours; returns the lock's descriptor. Raises StoreError, with the cure."""
     try:
@@ -29,9 +33,9 @@ def claim(directory: Path) -> int:
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         _make_database_private(directory)
     except OSError as error:
-        text = _refusal(directory, lock, error)
+        refusal = _refusal(directory, lock, error)
         os.close(lock)
-        raise StoreError(text) from error
+        raise refusal from error
     return lock
 
 
@@ -68,8 +72,12 @@ def _make_database_private(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _refusal(directory: Path, lock: int, error: OSError) -> str:
+def _refusal(directory: Path, lock: int, error: OSError) -> StoreError:
     if not isinstance(error, BlockingIOError):
-        return f"cannot use {directory}: {error.strerror}; check its owner, its mode and the free space"
+        return StoreError(
+            f"cannot use {directory}: {error.strerror}; check its owner, its mode and the free space"
+        )
     owner = os.pread(lock, 20, 0).decode(errors="replace") or "unknown"
-    return f"{directory} is in use by another stopgap (pid {owner}); stop it, or give this one its own --data"
+    return InUse(
+        f"{directory} is in use by another stopgap (pid {owner}); stop it first, or name another --data"
+    )
