@@ -50,18 +50,18 @@ check: .venv/dev.stamp  ## lint, format, types, layers
 unit: .venv/dev.stamp  ## only the tests that open no socket
 	$(BIN)/python -m pytest -q tests/unit tests/property $(ARGS)
 
-soak: .venv/dev.stamp  ## hold the ten promises for SOAK steps (SEED=n: show again what broke, as small as can be)
+soak: .venv/dev.stamp  ## hold the ten promises for SOAK steps (SEED=n: play again what broke)
 	$(if $(SEED),SEED=$(SEED),SOAK=$(SOAK)) $(BIN)/python -m pytest -q -s --timeout=0 \
 	  tests/property/test_promises_machine.py
 
-crash: .venv/dev.stamp  ## kill KILLS daemons where SEED says: nothing is lost, nothing done twice (STORE=postgres)
+crash: .venv/dev.stamp  ## kill KILLS daemons: nothing lost or done twice (SEED, STORE=postgres)
 	$(BIN)/python -m tests.crash --kills $(KILLS) --seed $(or $(SEED),1) --store $(STORE)
 
-chaos: .venv/dev.stamp  ## bring FAULTS about where SEED says, to three replicas: nothing is lost, nothing done twice
+chaos: .venv/dev.stamp  ## bring FAULTS to three replicas: nothing lost or done twice (SEED)
 	@.ci/packages
 	$(BIN)/python -m tests.crash.replicas --faults $(or $(FAULTS),500) --seed $(or $(SEED),1)
 
-bench: .venv/dev.stamp  ## measure: a table and bench-*.json (ARGS=--quick, --publish, "--only exec")
+bench: .venv/dev.stamp  ## measure: table, bench-*.json (ARGS=--quick, --publish, "--only exec")
 	@.ci/packages bench
 	$(BIN)/python -m tests.bench $(ARGS)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.crash.campaign import Campaign, Figures
 from tests.crash.incarnation import Zygote
 from tests.crash.keeping import Keeping, OnPostgres, OnSqlite
+from tests.crash.page import page
 from tests.servers import Postgres, running_postgres
 
 PER_CAMPAIGN = 40
@@ -34,7 +35,7 @@ def main() -> int:
         while total.kills < asked.kills:
             kills = min(PER_CAMPAIGN, asked.kills - total.kills)
             figures = run(zygote, seed, kills, server, keep=asked.keep)
-            print(f"seed {seed}: {figures}", flush=True)
+            print(page(f"seed {seed}: {figures}"), flush=True)
             for violation in figures.violations:
                 print(
                     f"  {violation}\n  again: make crash KILLS={kills} SEED={seed} STORE={asked.store}",
@@ -44,9 +45,14 @@ def main() -> int:
             seed += 1
             if not figures.kills or (asked.stop and total.violations):
                 break
-    print(f"all: {total}")
-    print("points: " + "  ".join(f"{point} {count}" for point, count in sorted(total.points.items())))
-    print("outcomes: " + "  ".join(f"{outcome} {count}" for outcome, count in sorted(total.outcomes.items())))
+    print(page(f"all: {total}"))
+    print(page("points: " + "  ".join(f"{point} {count}" for point, count in sorted(total.points.items()))))
+    print(
+        page(
+            "outcomes: "
+            + "  ".join(f"{outcome} {count}" for outcome, count in sorted(total.outcomes.items()))
+        )
+    )
     return 1 if total.violations else 0
 
 

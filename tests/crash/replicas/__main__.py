@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.crash.incarnation import Zygote
+from tests.crash.page import page
 from tests.crash.replicas.campaign import Campaign, Figures
 from tests.servers import Postgres, running_postgres
 
@@ -29,16 +30,21 @@ def main() -> int:
         while total.faults.total() < asked.faults:
             faults = min(PER_CAMPAIGN, asked.faults - total.faults.total())
             figures = run(zygote, server, seed, faults, keep=asked.keep)
-            print(f"seed {seed}: {figures}", flush=True)
+            print(page(f"seed {seed}: {figures}"), flush=True)
             for violation in figures.violations:
                 print(f"  {violation}\n  again: make chaos FAULTS={faults} SEED={seed}", flush=True)
             total.add(figures)
             seed += 1
-    print(f"all: {total}")
-    print("faults: " + "  ".join(f"{kind} {count}" for kind, count in sorted(total.faults.items())))
+    print(page(f"all: {total}"))
+    print(page("faults: " + "  ".join(f"{kind} {count}" for kind, count in sorted(total.faults.items()))))
     print(f"came without their moment: {total.missed}")
     print(f"attempts without an answer: {total.doubts}, of which came late and turned an alert: {total.late}")
-    print("outcomes: " + "  ".join(f"{outcome} {count}" for outcome, count in sorted(total.outcomes.items())))
+    print(
+        page(
+            "outcomes: "
+            + "  ".join(f"{outcome} {count}" for outcome, count in sorted(total.outcomes.items()))
+        )
+    )
     return 1 if total.violations else 0
 
 
