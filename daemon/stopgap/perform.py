@@ -1,7 +1,8 @@
 """Perform: does one Move for one incident, and journals what came of it.
 
 The order never changes: observe, commit the intent with its undo, act, commit the result (and with it what is decided right
-after it, where that is only written down). A result that cannot be committed is an unknown outcome, as after a crash: the next decision finds a started act and asks what became of it.
+after it, where that is only written down). A result that cannot be committed is an unknown outcome, as after a crash: the next
+decision finds a started act and asks what became of it.
 """
 
 import asyncio

@@ -224,7 +224,9 @@ class Starter:
             if now is None:
                 return None
             state, request = now
-            opening = (*answers, *self._opening(replace(attempt, state=state)))
+            if state is not attempt.state:
+                attempt = replace(attempt, state=state)
+            opening = (*answers, *self._opening(attempt))
             if isinstance(seen, Event):
                 answer = await self._recorder.put(state, *opening, seen, request=request)
             else:
@@ -246,9 +248,12 @@ class Starter:
         same = (state.labels, state.annotations) == (attempt.state.labels, attempt.state.annotations)
         if not same or rule.version != attempt.rule.version or decide(state, rule, at) != attempt.move:
             return None
-        return state, replace(
-            attempt.request, storm=at.storm, limits=rule.limits, acknowledged=bool(state.acknowledged_by)
-        )
+        request = attempt.request
+        known = (at.storm, rule.limits, bool(state.acknowledged_by))
+        if (request.storm, request.limits, request.acknowledged) == known:
+            return state, request
+        storm, limits, acknowledged = known
+        return state, replace(request, storm=storm, limits=limits, acknowledged=acknowledged)
 
     async def _preconditions(self, attempt: Attempt) -> tuple[Event, ...] | Record:
         """Ask `only_if`; returns the answers, or the skipping of the rung."""

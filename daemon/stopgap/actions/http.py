@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -323,8 +324,11 @@ def _place(url: Text) -> tuple[str, int]:
 
 def _shown(url: Text) -> str:
     """Show an address without what may be secret: query, fragment, credentials; nothing of one that holds a secret."""
-    if isinstance(url, SecretStr):
-        return "***"
+    return "***" if isinstance(url, SecretStr) else _without_secrets(url)
+
+
+@lru_cache(256)  # of one step it is asked at every word about it
+def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"[:200]
