@@ -14,6 +14,7 @@ from tests.crash.replicas.wire import Wire
 AGAIN = 0.3  # seconds until a dead one is started again, if nothing else is said
 CANNOT_START = 2
 KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
+ENDS = {signal.SIGKILL: {KILLED}, signal.SIGTERM: {0, TERMINATED}}
 
 
 class Replica:
@@ -32,7 +33,7 @@ class Replica:
         self._zygote = zygote
         self._daemon: Incarnation | None = None
         self._rest = AGAIN
-        self._told = 0  # the last signal that was sent
+        self._told: set[signal.Signals] = set()  # signals that should end it
         self._over = False
         self._task: asyncio.Task[None] | None = None
 
@@ -42,7 +43,7 @@ class Replica:
 
     async def _look_after(self) -> None:
         while not self._over:
-            self._told = 0
+            self._told = set()
             self._daemon = await self._birth()
             await self._daemon.ended.wait()
             code = self._daemon.code if self._daemon.code is not None else -1
@@ -53,12 +54,10 @@ class Replica:
 
     def _account_for(self, code: int) -> None:
         """See whether an end was asked for, or is one that a daemon may choose by itself."""
-        if code == KILLED and self._told != signal.SIGKILL:
+        if code == KILLED and signal.SIGKILL not in self._told:
             self.fenced += 1
-        elif code not in {signal.SIGKILL: (KILLED,), signal.SIGTERM: (0, TERMINATED, CANNOT_START)}.get(
-            self._told, (CANNOT_START,)
-        ):
-            self.wrong.append(f"{self.name} ended with {code} after signal {self._told}: {self.said()}")
+        elif code not in {CANNOT_START}.union(*(ENDS[number] for number in self._told)):
+            self.wrong.append(f"{self.name} ended with {code} after {sorted(self._told)}: {self.said()}")
 
     async def _birth(self) -> Incarnation:
         reader, writer = await asyncio.open_unix_connection(self._zygote.socket)
@@ -120,8 +119,7 @@ class Replica:
         return self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
 
     def _send(self, number: signal.Signals) -> None:
-        if self._told != signal.SIGKILL:
-            self._told = number
+        self._told.add(number)
         self._signal(number)
 
     def _signal(self, number: int) -> None:
