@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -12,10 +13,12 @@ import structlog
 from stopgap import app as wiring, log as logs
 from stopgap.errors import ConfigError, Problem, StopgapError, StoreError
 from stopgap.mishap import Mishaps
+from stopgap.seldom import Seldom
 from stopgap.settings import Settings
 from stopgap.store import Unreachable
 
 log = structlog.get_logger(__name__)
+_seldom = Seldom(timedelta(minutes=1))
 
 STORE_AGAIN = 1.0  # seconds
 RULES_AGAIN = 5.0  # seconds: who went on with rules that are no file any more waits for the next ones
@@ -107,7 +110,9 @@ def _pause(
             _log(error.problems)
         return RULES_AGAIN
     if isinstance(error, StoreError if deposed else Unreachable):
-        log.warning("store_unavailable", why=str(error))
+        unsaid = _seldom.ask(str(error))
+        if unsaid is not None:
+            log.warning("store_unavailable", why=str(error), unsaid=unsaid)
         return STORE_AGAIN
     log.error("cannot_start", why=str(error))
     return 0.0

@@ -1,11 +1,16 @@
 """The service: whichever ends first, the other one is cut off, and given the time to clear up."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.virtual import virtually
 
+from stopgap import service
+from stopgap.seldom import Seldom
 from stopgap.service import _first
+from stopgap.store import Unreachable
 
 
 class Work:
@@ -54,3 +59,19 @@ async def test_a_start_that_fails_while_it_is_cut_off_is_not_heard_of():
             raise ValueError("in the middle") from None
 
     assert await _first(stubborn(), Work(1).go()) is False
+
+
+def test_a_database_that_stays_away_is_tried_each_second_and_told_of_each_minute(monkeypatch):
+    now, refused = [0.0], []
+    monkeypatch.setattr(service, "_seldom", Seldom(timedelta(minutes=1), lambda: now[0]))
+    with capture_logs() as said:
+        for _ in range(90):
+            assert service._pause(Unreachable("refused"), refused.append, 1.0, deposed=False) == 1.0
+            now[0] += 1
+        service._pause(Unreachable("wrong password"), refused.append, 1.0, deposed=False)
+    assert [(one["why"], one["unsaid"]) for one in said] == [
+        ("refused", 0),
+        ("refused", 59),
+        ("wrong password", 0),
+    ]
+    assert refused == []
