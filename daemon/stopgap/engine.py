@@ -247,7 +247,8 @@ class Engine:
         if state is None or identifier in self._dirty:
             return
         if not self._dirty:
-            asyncio.get_running_loop().call_soon(self._advance_dirty)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._advance_dirty, loop)
         self._dirty.add(identifier)
         heapq.heappush(self._urgent, (state.severity, state.opened_at or self._clock.now(), identifier))
 
@@ -255,9 +256,8 @@ class Engine:
         for identifier in self.incidents:
             self._touch(identifier)
 
-    def _advance_dirty(self) -> None:
+    def _advance_dirty(self, loop: asyncio.AbstractEventLoop) -> None:
         """Decide for what changed, by severity and then by age, and let the event loop breathe in between."""
-        loop = asyncio.get_running_loop()
         end = loop.time() + BREATH
         while self._urgent:
             _, _, identifier = heapq.heappop(self._urgent)
@@ -268,7 +268,7 @@ class Engine:
                 log.exception("decision_fault", incident=identifier)
                 self._run(identifier, self._surprised(identifier, error))
             if loop.time() >= end and self._urgent:
-                loop.call_soon(self._advance_dirty)
+                loop.call_soon(self._advance_dirty, loop)
                 return
 
     def _advance(self, identifier: str) -> None:

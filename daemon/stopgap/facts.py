@@ -200,11 +200,13 @@ def _probed(state: Incident, event: Event) -> Incident:
     if before is not None and before.verdict == verdict:
         now = ProbeState(verdict, before.since, event.at, before.streak + 1)
     probes = {**state.probes, key: now}
-    well = all(p.verdict == "healthy" for k, p in probes.items() if k.startswith("recheck/"))
-    found = key.startswith("recheck/") and well
-    causes = [p.verdict for k, p in probes.items() if k.startswith("recovered/")]
-    known = bool(causes) and "unknown" not in causes  # the next darkness is told anew
-    return changed(state, probes=probes, lost=state.lost and not found, unproven=state.unproven and not known)
+    more: dict[str, bool] = {}
+    if state.lost and key.startswith("recheck/"):
+        more["lost"] = not all(p.verdict == "healthy" for k, p in probes.items() if k.startswith("recheck/"))
+    if state.unproven:
+        causes = [p.verdict for k, p in probes.items() if k.startswith("recovered/")]
+        more["unproven"] = not causes or "unknown" in causes  # the next darkness is told anew
+    return changed(state, probes=probes, **more)
 
 
 def _lease_told(word: str) -> Callable[[Incident, Event], Incident]:

@@ -291,7 +291,8 @@ class Incident:
         """Return the rungs that have something to take back, lowest first."""
         if not self.rungs:
             return ()
-        return tuple(n for n, rung in sorted(self.rungs.items()) if rung.resources and not rung.reverted)
+        rungs = self.rungs
+        return tuple([n for n in sorted(rungs) if rungs[n].resources and not rungs[n].reverted])
 
     @property
     def by_hand(self) -> Ref | None:

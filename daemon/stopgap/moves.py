@@ -133,7 +133,11 @@ def record(kind: K, **detail: Any) -> Record:
 
 def soonest(*instants: datetime | None) -> Wait:
     """Wait for the first of these instants."""
-    return Wait(min((i for i in instants if i is not None), default=None))
+    first: datetime | None = None
+    for instant in instants:
+        if instant is not None and (first is None or instant < first):
+            first = instant
+    return Wait(first)
 
 
 def soon(case: Case, at: datetime | None, move: Move) -> Move:

@@ -21,6 +21,7 @@ from stopgap.template import Reference, RefKind, Scope, Template, Unresolved, Un
 S = TypeVar("S", StepSpec, ProbeSpec)
 T = TypeVar("T")
 
+_NONE = frozenset[Reference]()
 _FROM_THE_ALERT = frozenset({RefKind.LABELS, RefKind.ANNOTATIONS, RefKind.TARGET})
 
 
@@ -195,5 +196,7 @@ def references(tree: Any) -> frozenset[Reference]:
     """Return every value that the templates of a tree ask for."""
     if isinstance(tree, Template):
         return tree.references
+    if isinstance(tree, str):  # as most leaves are
+        return _NONE
     inner = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list | tuple) else ()
-    return frozenset[Reference]().union(*map(references, inner))
+    return _NONE.union(*map(references, inner))

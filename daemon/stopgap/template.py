@@ -369,9 +369,10 @@ def compile_tree(tree: Any, at: tuple[str | int, ...] = ()) -> tuple[Any, tuple[
 
 def _leaf(leaf: Any, path: tuple[str | int, ...]) -> Any:
     for key in path:
-        if isinstance(key, str) and _MARK.search(key):
+        if isinstance(key, str) and "{" in key and _MARK.search(key):
             raise TemplateError("a key cannot be a template", cure="write the key itself")
-    return Template.parse(leaf) if isinstance(leaf, str) and _MARK.search(leaf) else leaf
+    marked = isinstance(leaf, str) and "{" in leaf and _MARK.search(leaf)
+    return Template.parse(leaf) if marked else leaf
 
 
 def bind_tree(tree: Any, values: Mapping[str, str]) -> Any:

@@ -104,10 +104,9 @@ class StagedAction:
     def __init__(self, real: Action[Any], stage: Stage) -> None:
         self._real = real
         self._stage = stage
-
-    def __getattr__(self, name: str) -> Any:
-        """Be the real action in everything else: words, parameters, resources, danger."""
-        return getattr(self._real, name)
+        for name in dir(real):  # be the real action in everything else: words, parameters, resources, danger
+            if not name.startswith("_") and not hasattr(StagedAction, name):
+                setattr(self, name, getattr(real, name))
 
     # --- judging ---
 
