@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stopgap.demo.daemon import Daemon
 from stopgap.demo.lab import Lab, shipped_rules, until
 from stopgap.demo.pager import Pager
+from stopgap.demo.supervised import LabError
 
 Told = dict[str, Any]
 
@@ -49,9 +50,16 @@ class Stand:
         return alert in await self.lab.firing()
 
     async def settings(self) -> dict[str, str]:
-        """Return the settings by which the hotel's process goes."""
-        shown: dict[str, str] = (await self.lab.hotel_mode())["settings"]
-        return shown
+        """Return the settings by which the hotel's process goes, once it answers: it may just have been started again."""
+        found: list[dict[str, str]] = []
+
+        async def answers() -> bool:
+            with suppress(LabError):
+                found.append((await self.lab.hotel_mode())["settings"])
+            return bool(found)
+
+        await self.comes("answer of the hotel", answers, 10)
+        return found[0]
 
     # -- the daemon from outside --------------------------------------------------------------------------------------
 
