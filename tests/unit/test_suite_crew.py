@@ -5,6 +5,7 @@ import gc
 import pytest
 from tests.suites import STAGE, pack, scripts
 
+from stopgap.cli.test import RARELY, unhurried
 from stopgap.config.findings import Findings
 from stopgap.suite import crew
 from stopgap.suite.packs import Packs
@@ -58,8 +59,8 @@ def test_the_collector_of_cycles_is_afterwards_as_it_was(two, monkeypatch):
     monkeypatch.setattr(crew, "FEW", 1)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     before = gc.get_threshold(), gc.get_freeze_count()
-    with crew.unhurried():
-        assert gc.get_threshold()[0] == crew.RARELY
+    with unhurried():
+        assert gc.get_threshold()[0] == RARELY
         crew.play_all(two, Packs(STAGE.catalog, {}), STAGE)
     assert (gc.get_threshold(), gc.get_freeze_count()) == before
 

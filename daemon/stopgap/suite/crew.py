@@ -6,9 +6,8 @@ A play has the processor to itself, so that threads would not help. Few tests, o
 import gc
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from stopgap.suite.script import Script
 from stopgap.suite.seen import Seen
 
 FEW = 60  # tests that one process plays faster than several could be started
-RARELY = 200_000  # new objects after which cycles among them are looked for
 
 
 @dataclass(slots=True)
@@ -57,17 +55,6 @@ class _Company:
 
 
 _company: list[_Company] = []  # inherited by the processes of the crew
-
-
-@contextmanager
-def unhurried() -> Iterator[None]:
-    """Look rarely for garbage in cycles: plays leave little of it, and looking takes a tenth of their time."""
-    before = gc.get_threshold()
-    gc.set_threshold(RARELY)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def play_all(scripts: Sequence[Script], packs: Packs, stage: Stage) -> Played:
