@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that `--help` is quick.
 """
 
+import gc
 from typing import Annotated
 
 import typer
@@ -78,4 +79,7 @@ app.command()(daemon.demo)
 
 def main() -> None:
     """Run the command line; the process ends with its exit code."""
-    app(prog_name="stopgap")
+    try:
+        app(prog_name="stopgap")
+    finally:
+        gc.freeze()  # all goes with the process: nobody need look through it for cycles once more
