@@ -135,7 +135,7 @@ class Replicas:
     def make(self, name: str, **more: str) -> Replica:
         """Return a replica that is not started yet."""
         port = free_port()
-        kept = ("PATH", "HOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
+        kept = ("PATH", "HOME", "PYTHONPATH")
         environ = {each: os.environ[each] for each in kept if each in os.environ}
         environ |= {
             "STOPGAP_RULES": str(self.folder / "rules"),

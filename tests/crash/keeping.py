@@ -52,6 +52,10 @@ class OnPostgres:
         self.url = base.url.replace("postgresql://", "postgresql+psycopg://")
         self.environ: Mapping[str, str] = {"STOPGAP_DATABASE_URL": base.url, "STOPGAP_LEADER_TTL": LEASE}
 
+    def close(self) -> None:
+        """Look no more."""
+        self._connection.close()
+
     def bury(self, chances: Random) -> None:
         """Let the dead daemon's lease be over at once, as if a second had passed; now and then, wait for that."""
         if chances.random() >= WAITED_FOR and self.book.has("leader"):

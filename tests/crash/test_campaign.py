@@ -1,5 +1,7 @@
 """Daemons are killed wherever the seed says, until so many are dead: no promise is broken, on either database."""
 
+from contextlib import closing
+
 import pytest
 from tests.crash.campaign import Campaign, Figures
 from tests.crash.keeping import OnPostgres, OnSqlite
@@ -22,4 +24,5 @@ async def test_no_promise_is_broken_by_kills_on_sqlite(tmp_path, zygote, seed):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_promise_is_broken_by_kills_on_postgres(tmp_path, zygote, postgres, seed):
-    spare(await Campaign(seed, zygote, tmp_path, OnPostgres(postgres.database())).run(26), 26)
+    with closing(OnPostgres(postgres.database())) as keeping:
+        spare(await Campaign(seed, zygote, tmp_path, keeping).run(26), 26)

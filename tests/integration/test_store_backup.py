@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -271,7 +272,13 @@ async def test_a_disk_that_is_full_is_said_and_the_half_copy_goes(tmp_path, stor
     )
     command = [sys.executable, "-c", program, str(tmp_path / "data"), str(tmp_path / "copy.db")]
     said = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=30, check=False
+        subprocess.run,
+        command,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"PATH": os.environ["PATH"]},  # what traces lines would write files, too
     )
     assert said.returncode == 1
     assert "cannot be copied" in said.stderr.splitlines()[-1]

@@ -4,6 +4,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
@@ -149,11 +150,14 @@ class Backup(Transient[BackupParams], Action[BackupParams]):
         at = datetime.fromisoformat(before["at"])
         size = await thing.size(moment.timeout)
         await _in_thread(lambda: shelf.check(folder, size, params.min_free), moment)
-        part = await _in_thread(lambda: shelf.begin(folder, _mark(moment), at), moment)
         try:
+            part = await _in_thread(lambda: shelf.begin(folder, _mark(moment), at), moment)
             return await self._into(part, params, at, moment)
         finally:
-            part.unlink(missing_ok=True)  # it has its name by now, or is not wanted
+            with suppress(
+                OSError
+            ):  # it has its name by now, or is not wanted, also when it was begun and nobody waited
+                shelf.part_of(folder, _mark(moment)).unlink()
 
     async def _into(self, part: Path, params: BackupParams, at: datetime, moment: Moment) -> Json:
         thing, evidence = _of(params), not params.verify

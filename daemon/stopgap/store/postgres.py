@@ -6,7 +6,7 @@ taking over; one whose server stops is ended by the watchdog.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -131,12 +131,15 @@ class Postgres:
         """Set up a new session; one round trip."""
         ms = int(self.patience * 1000)
         lease = int(self.tenure.ttl * 1000)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET synchronous_commit = on; SET statement_timeout = {ms}; SET lock_timeout = {ms}; "
-                f"SET idle_in_transaction_session_timeout = {lease}; SET TIME ZONE 'UTC'"
-            )
-        connection.commit()
+        with ExitStack() as failing:
+            failing.callback(connection.close)  # the library knows nothing of it yet
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"SET synchronous_commit = on; SET statement_timeout = {ms}; SET lock_timeout = {ms}; "
+                    f"SET idle_in_transaction_session_timeout = {lease}; SET TIME ZONE 'UTC'"
+                )
+            connection.commit()
+            failing.pop_all()
         self._watchdog.heard(record.info.pop(_MET))
 
 
