@@ -14,9 +14,9 @@ FIGURES = Path(__file__).parent / "figures"
 _PAGE = """\
 # The figures
 
-Drawn from one run of `make bench`; its third line says of which kind. `make bench ARGS=--publish` measures all of it and writes this
-page anew, unless the machine was busy. [What each row means, and how it is measured](../README.md). Compare ratios; seconds are this
-machine's.
+Drawn from one run of `make bench`; its third line says of which kind. `make bench ARGS=--publish` measures all of it and
+writes this page anew, unless the machine was busy. [What each row means, and how it is measured](../README.md). Compare
+ratios; seconds are this machine's.
 
 ![{title}](storm.svg)
 
