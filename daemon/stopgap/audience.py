@@ -33,8 +33,6 @@ def at_once(rule: Rule, kind: str) -> tuple[Escalation, ...]:
 
 def wanted(rule: Rule, kind: K) -> tuple[str, ...]:
     """Return whom the rule's own escalation tells of an event of this kind at once."""
-    if not rule.escalate:
-        return ()
     return tuple(dict.fromkeys(name for step in at_once(rule, kind) for name in step.notify))
 
 

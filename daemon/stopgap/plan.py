@@ -118,8 +118,6 @@ def target_of(rule: Rule, labels: Mapping[str, str]) -> tuple[str, str]:
         return "", Reason.UNRESOLVED_TEMPLATE
     except UnsafeLabel:
         return "", Reason.UNSAFE_LABEL
-    if "\0" in target:  # no text column of PostgreSQL holds it
-        return "", Reason.UNSAFE_LABEL
     return (target, "") if target.strip() else ("", Reason.EMPTY_TARGET)
 
 
