@@ -1,6 +1,7 @@
 """Several processes play what one plays."""
 
 import gc
+from pathlib import Path
 
 import pytest
 from tests.suites import STAGE, pack, scripts
@@ -71,4 +72,21 @@ def test_the_tests_of_one_pack_are_shared_out_by_file(tmp_path):
     (place / "more.test.yaml").write_text(TESTS)
     findings = Findings()
     found = (*found, *read_scripts(place / "more.test.yaml", findings))
-    assert crew.parts_of(found) == [[0, 1], [2, 3]]
+    assert crew.parts_of(found) == [crew.Part(place, [0, 1]), crew.Part(place, [2, 3])]
+
+
+def test_who_has_loaded_a_pack_goes_on_with_it_and_then_helps_where_most_is_left():
+    one, two, three = Path("one"), Path("two"), Path("three")
+    parts = [
+        crew.Part(one, [0, 1, 2]),
+        crew.Part(two, [3, 4]),
+        crew.Part(three, [5]),
+        crew.Part(one, [6]),
+        crew.Part(two, [7]),
+    ]
+    free = [False] * 5
+    assert crew.next_part(parts, free, None) == 0
+    assert crew.next_part(parts, [True, *free[1:]], one) == 3
+    assert crew.next_part(parts, [True, False, False, True, False], one) == 1
+    assert crew.next_part(parts, [True, True, False, True, True], two) == 2
+    assert crew.next_part(parts, [True] * 5, two) is None
