@@ -345,15 +345,27 @@ def _reverting(case: Case) -> Move:
     state = case.state
     if not state.reverting and state.cause is Cause.RECOVERED:
         return _close(case)
-    for ref, step in state.steps.items():
-        unknown = step.status is StepStatus.STARTED and not step.by_hand
-        if unknown and ref.role in (Role.DO, Role.ACTIVATE):
-            return Settle(ref)  # a person's revert came while it was under way, and a crash hid its outcome
+    hidden = _hidden(case)
+    if hidden is not None:
+        return hidden
     refs = (ref for number in sorted(state.reverting, reverse=True) for ref in backward(state, number))
     move = next((move for move in (_advance(case, ref) for ref in refs) if move is not None), None)
     return move or record(
         K.REVERTED, cause=state.cause, rungs=list(state.reverting), drifted=list(state.drifted)
     )
+
+
+def _hidden(case: Case) -> Move | None:
+    """Find out first what became of an act that was under way when a person ordered all of it back."""
+    for ref, step in case.state.steps.items():
+        if step.by_hand:
+            continue
+        if ref.role in (Role.REVERT, Role.REACTIVATE):
+            if step.status in (StepStatus.STARTED, StepStatus.UNKNOWN, StepStatus.UNCLEAR):
+                return _advance(case, ref)
+        elif step.status is StepStatus.STARTED:  # a crash hid it
+            return Settle(ref)
+    return None
 
 
 def backward(state: Incident, number: int) -> list[Ref]:

@@ -218,7 +218,8 @@ class World:
         self.now += timedelta(minutes=self.chance.choice([0, 1, 90]))
         self.state = resume(fold("INC-1", self.events), self.now)
         self.retry_at = None
-        self.answered.clear()
+        of_now = {key for key, known in self.state.probes.items() if known.asked_at == self.now}
+        self.answered = {key: said for key, said in self.answered.items() if key in of_now}
 
     def settles(self, ref: Ref) -> None:
         known = self.state.steps[ref]

@@ -296,6 +296,20 @@ def test_a_persons_revert_while_recovering_closes_when_done():
     assert only(timeline.next()) == (K.CLOSED, {"outcome": Outcome.REVERTED})
 
 
+@pytest.mark.parametrize(
+    ("looks", "unclear", "found"), [(0, None, Settle(REACTIVATE)), (1, None, Wait), (2, True, K.HANDED_OVER)]
+)
+def test_a_persons_revert_takes_nothing_back_while_nobody_knows_what_became_of_the_last_act(
+    looks, unclear, found
+):
+    timeline = Timeline(rule(rung(steps=2, activate=1))).opens().verifying().person_reverts()
+    timeline.undoes(place=1).step(K.DRIFTED, place=1, role="revert", detail="mode is odd").undoes().undone()
+    timeline.acts(role="reactivate").person_reverts()  # what drifted is to be taken back anew
+    timeline.step(K.STEP_UNKNOWN, role="reactivate", n=1, looks=looks, unclear=unclear)
+    move = timeline.next()
+    assert isinstance(move, Wait) if found is Wait else move == found or kinds(move) == [found]
+
+
 def test_a_persons_revert_takes_over_a_braked_one():
     timeline = incident(Phase.REVERTING).does(brake=BRAKE).person_reverts()
     assert timeline.next(brake=BRAKE) == Act(REVERT, 1)
