@@ -18,10 +18,11 @@ Counted = Callable[[str, Verdict], None]
 
 
 class Asker:
-    """Bounds the asking of all probes of the daemon, and of what is measured beside them."""
+    """Bounds the asking of all probes of the daemon, and of what is measured beside them; not of those that are `prompt`."""
 
-    def __init__(self, measure: Measure | None, at_once: int) -> None:
+    def __init__(self, measure: Measure | None, at_once: int, *, prompt: bool = False) -> None:
         self._measure = measure
+        self._prompt = prompt
         self._turn = asyncio.Semaphore(at_once)
         self.on_asked: Counted = lambda _kind, _verdict: None
 
@@ -42,8 +43,8 @@ class Asker:
 
     async def ask(self, probes: Sequence[PlannedProbe]) -> list[Finding]:
         """Ask all of these, each once."""
-        if len(probes) == 1:  # as most are, and one needs no task of its own
-            findings = [await self._finding(probes[0])]
+        if self._prompt or len(probes) == 1:  # as most are, and one needs no task of its own
+            findings = [await self._finding(probe) for probe in probes]
         else:
             findings = await asyncio.gather(*map(self._finding, probes)) if probes else []
         for probe, finding in zip(probes, findings, strict=True):
@@ -51,15 +52,21 @@ class Asker:
         return findings
 
     async def _finding(self, probe: PlannedProbe) -> Finding:
-        limit, time = probe.spec.timeout, asyncio.get_running_loop().time
+        limit = probe.spec.timeout
         try:
-            async with self._turn, asyncio.timeout((limit + SLACK).total_seconds()):
-                began = time()
-                found = await probe.probe.ask(probe.params, limit)
+            if self._prompt:
+                return await probe.probe.ask(probe.params, limit)
+            return await self._bounded(probe, limit)
         except ProbeError as error:
             return Finding(Verdict.UNKNOWN, str(error)[:300])
         except Exception as error:  # noqa: BLE001 - border: probe. Not looked means unknown
             return Finding(Verdict.UNKNOWN, f"{type(error).__name__}: {error}"[:300])
+
+    async def _bounded(self, probe: PlannedProbe, limit: timedelta) -> Finding:
+        time = asyncio.get_running_loop().time
+        async with self._turn, asyncio.timeout((limit + SLACK).total_seconds()):
+            began = time()
+            found = await probe.probe.ask(probe.params, limit)
         if found.verdict is Verdict.UNHEALTHY and time() - began > (limit + LATE).total_seconds():
             return Finding(Verdict.UNKNOWN, f"Stopgap itself stood still meanwhile: {found.why}"[:300])
         return found

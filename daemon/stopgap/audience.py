@@ -24,16 +24,9 @@ ALWAYS = frozenset(
 """What the `default` contact hears of, unless the rule's own escalation takes it."""
 
 
-def at_once(rule: Rule, kind: str) -> tuple[Escalation, ...]:
-    """Return the entries of a rule's escalation that tell of an event of this kind as soon as it is there."""
-    if not rule.escalate:
-        return ()
-    return tuple(step for step in rule.escalate if step.when == kind and not step.after and not step.every)
-
-
 def wanted(rule: Rule, kind: K) -> tuple[str, ...]:
     """Return whom the rule's own escalation tells of an event of this kind at once."""
-    return tuple(dict.fromkeys(name for step in at_once(rule, kind) for name in step.notify))
+    return rule.tells.get(kind, ())
 
 
 def audience(rule: Rule) -> Mapping[str, tuple[str, ...]]:

@@ -19,11 +19,15 @@ class Measure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Actions and probes by the name that a rule writes, and what measures populations."""
+    """Actions and probes by the name that a rule writes, and what measures populations.
+
+    Probes that are `prompt` answer at once, whatever they are asked: nobody need bound their time or their number.
+    """
 
     actions: Mapping[str, Action[Any]] = field(default_factory=dict)
     probes: Mapping[str, Probe[Any]] = field(default_factory=dict)
     measure: Measure | None = None
+    prompt: bool = False
 
 
 def danger_of(action: Action[Any], given: object) -> Danger:

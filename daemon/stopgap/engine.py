@@ -298,11 +298,11 @@ class Engine:
     def circumstances(self, state: Incident, rule: Rule) -> Circumstances:
         """Return what bears on a decision beside the incident's own timeline."""
         now = self._clock.now()
-        covering = (brake for brake in self.brakes if brake.covers(state.rule, state.target, now))
+        covering = [brake for brake in self.brakes if brake.covers(state.rule, state.target, now)]
         starts = state.phase in (Phase.OPEN, Phase.WAITING)
         return Circumstances(
             now=now,
-            brake=next(covering, None),
+            brake=covering[0] if covering else None,
             retry_at=self.performer.retry_at(state.id),
             rule_removed=state.rule not in self.rulebook.rules,
             bound=self.mode,

@@ -79,6 +79,9 @@ class Count:
         return Count(self.at(now), now if on else None)
 
 
+_NEW = Count()
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """The event that started a clock, and what its Count showed then."""
@@ -154,9 +157,10 @@ def due(docket: Docket, state: Incident, rule: Rule, now: datetime) -> tuple[Due
 def next_ring(docket: Docket, state: Incident, rule: Rule, now: datetime) -> datetime | None:
     """Return when the next clock rings that has not rung yet, None while none is running."""
     rings: list[datetime] = []
+    hushed = _hushed(docket, state) if rule.clocks else None
     for i, step in rule.clocks:
-        count = docket.counts.get(step.even_if, Count())
-        if count.since is None or quiet(docket, state, step.even_if):
+        count = docket.counts.get(step.even_if, _NEW)
+        if count.since is None or hushed is None or not hushed <= step.even_if:
             continue
         left = _left(docket, i, step, count.at(now))
         rings += [now + left] if left is not None else []
@@ -205,21 +209,29 @@ def shadowed(state: Incident) -> bool:
     return state.mode == Mode.SHADOW or state.reason == Reason.SHADOW
 
 
-def quiet(docket: Docket, state: Incident, even_if: frozenset[str]) -> bool:
-    """Tell whether clocks of this kind stand still."""
+def _hushed(docket: Docket, state: Incident) -> frozenset[str] | None:
+    """Return what a clock must go on in spite of (its `even_if`) to run now, None when none does."""
     if state.phase is Phase.CLOSED or shadowed(state):
-        return True
-    if docket.acknowledged and ACKNOWLEDGED not in even_if:
-        return True
-    return calm(state) and MITIGATED not in even_if
+        return None
+    return _HUSHED[docket.acknowledged, calm(state)]
+
+
+_HUSHED = {
+    (False, False): frozenset[str](),
+    (False, True): frozenset({MITIGATED}),
+    (True, False): frozenset({ACKNOWLEDGED}),
+    (True, True): frozenset({ACKNOWLEDGED, MITIGATED}),
+}
 
 
 def _timed(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
     """Let the clocks run or stand still as the state wants, and start those that this event starts."""
     counts, started = docket.counts, docket.started
+    hushed = _hushed(docket, state)
     for i, step in rule.clocks:
         before = counts.get(step.even_if)
-        count = (before or Count()).turned(event.at, on=not quiet(docket, state, step.even_if))
+        runs = hushed is not None and hushed <= step.even_if
+        count = (before or _NEW).turned(event.at, on=runs)
         if count is not before:
             counts = {**counts, step.even_if: count}
         if step.when == event.kind or (step.every and event.kind is K.OPENED):
@@ -230,10 +242,11 @@ def _timed(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
 
 
 def _rings_due(docket: Docket, state: Incident, rule: Rule, now: datetime) -> Iterator[Due]:
+    hushed = _hushed(docket, state) if rule.clocks else None
     for i, step in rule.clocks:
-        if quiet(docket, state, step.even_if):
+        if hushed is None or not hushed <= step.even_if:
             continue
-        clock, count, name = _ringing(docket, i, step, docket.counts.get(step.even_if, Count()).at(now))
+        clock, count, name = _ringing(docket, i, step, docket.counts.get(step.even_if, _NEW).at(now))
         for contact in dict.fromkeys(step.notify):
             if count > docket.rung.get((clock, contact), 0):
                 yield Due(contact, EVERY if step.every else AFTER, clock=name, entry=i)

@@ -49,7 +49,7 @@ class Performer:
         self._hurries: dict[str, asyncio.Event] = {}
         self.planner = Planner(catalog, rulebook)
         self.recorder = Recorder(journal, clock)
-        self.asker = Asker(catalog.measure, bounds.probes)
+        self.asker = Asker(catalog.measure, bounds.probes, prompt=catalog.prompt)
         self._steps = Steps(journal, self.recorder, clock, bounds.actions)
         self.starter = Starter(journal, clock, self.planner, self.recorder, self.asker, self._steps)
         self.recorder.sequel = self._sequel

@@ -203,6 +203,9 @@ class Rule:
     id: str = field(init=False, compare=False, repr=False)  # `pack/name`
     flap_from: Mapping[str, int] = field(init=False, compare=False, repr=False)
     clocks: tuple[tuple[int, Escalation], ...] = field(init=False, compare=False, repr=False)
+    tells: Mapping[str, tuple[str, ...]] = field(
+        init=False, compare=False, repr=False
+    )  # of which event whom at once
 
     def __post_init__(self) -> None:
         clocks = tuple((i, step) for i, step in enumerate(self.escalate) if step.after or step.every)
@@ -210,6 +213,7 @@ class Rule:
             ("id", f"{self.pack}/{self.name}"),
             ("flap_from", _flap_from(self.ladder)),
             ("clocks", clocks),
+            ("tells", _told_at_once(self.escalate)),
         ):
             object.__setattr__(self, name, value)
 
@@ -217,6 +221,14 @@ class Rule:
         """Map the alert's `severity` label to P0..P3."""
         name = labels.get("severity", "")
         return self.severities.get(name) or SEVERITIES.get(name, "P2")
+
+
+def _told_at_once(escalate: tuple[Escalation, ...]) -> Mapping[str, tuple[str, ...]]:
+    told: dict[str, dict[str, None]] = {}
+    for step in escalate:
+        if not step.after and not step.every:
+            told.setdefault(step.when, {}).update(dict.fromkeys(step.notify))
+    return {kind: tuple(names) for kind, names in told.items()}
 
 
 def _flap_from(ladder: tuple[RungSpec, ...]) -> Mapping[str, int]:

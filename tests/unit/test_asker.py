@@ -47,3 +47,19 @@ async def test_an_answer_that_nobody_looked_for_in_time_is_no_unhealthy_one(take
     spec = ProbeSpec("slow", Params(), timeout=timedelta(seconds=5))
     (finding,) = await Asker(None, 1).ask([PlannedProbe(Slow(takes, said), Params(), spec)])
     assert finding.verdict is verdict
+
+
+class Broken(Slow):
+    """Fails in a way that nobody foresaw."""
+
+    async def ask(self, _: Any, timeout: timedelta) -> Finding:
+        raise RuntimeError("torn")
+
+
+@virtually
+async def test_prompt_probes_are_asked_one_after_the_other_and_one_that_breaks_is_unknown():
+    spec = ProbeSpec("slow", Params(), timeout=timedelta(seconds=5))
+    probes = [Slow(0, Verdict.UNHEALTHY), Broken(0, Verdict.HEALTHY), Slow(0, Verdict.HEALTHY)]
+    found = await Asker(None, 1, prompt=True).ask([PlannedProbe(probe, Params(), spec) for probe in probes])
+    assert [one.verdict for one in found] == [Verdict.UNHEALTHY, Verdict.UNKNOWN, Verdict.HEALTHY]
+    assert found[1].why == "RuntimeError: torn"

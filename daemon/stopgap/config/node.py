@@ -60,16 +60,16 @@ class Node:
 
     def plain(self) -> Any:
         """Return the value without places: what JSON holds."""
-        if self.table is not None:
-            return {key: inner.plain() for key, inner in self.table.items()}
-        return [inner.plain() for inner in self.items] if self.items is not None else self.value
+        if isinstance(self.value, dict):
+            return {key: inner.plain() for key, inner in self.value.items()}
+        return [inner.plain() for inner in self.value] if isinstance(self.value, list) else self.value
 
     def exact(self) -> "Node":
         """Return the same with every scalar as its characters."""
-        if self.table is not None:
-            inner: Any = {key: each.exact() for key, each in self.table.items()}
-        elif self.items is not None:
-            inner = [each.exact() for each in self.items]
+        if isinstance(self.value, dict):
+            inner: Any = {key: each.exact() for key, each in self.value.items()}
+        elif isinstance(self.value, list):
+            inner = [each.exact() for each in self.value]
         else:
             inner = self.text
         return Node(self.mark, inner, self.text, self.keys, self.offset)

@@ -78,6 +78,7 @@ class Hearing:
     def stop(self) -> None:
         """Tell nobody anything more."""
         self._timers.stop()
+        self._dirty.clear()
         if self._worker is not None:
             self._worker.cancel()
 
@@ -106,26 +107,35 @@ class Hearing:
     # --- what is due ---
 
     def _touch(self, name: str) -> None:
+        if not self._dirty and self._worker is None:
+            asyncio.get_running_loop().call_soon(self._consider_dirty)
         self._dirty[name] = None
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="hearing")
+
+    def _consider_dirty(self) -> None:
+        """Set the clocks of incidents that leave nothing to be told; the first that does takes a task, which goes on from there."""
+        while self._dirty and self._worker is None:
+            name = next(iter(self._dirty))
+            case = self._cases.get(name)
+            if case is not None and self._next(case) is not None:
+                self._worker = asyncio.create_task(self._work(), name="hearing")
+                return
+            del self._dirty[name]
+            self._wind(name, case)
 
     async def _work(self) -> None:
         while self._dirty:
             name = next(iter(self._dirty))
             del self._dirty[name]
-            await self._consider(name)
+            case = self._cases.get(name)
+            while case is not None and (one := self._next(case)) is not None:
+                await self._tell(name, case, one)
+            self._wind(name, case)
         self._worker = None
 
-    async def _consider(self, name: str) -> None:
-        case = self._cases.get(name)
+    def _wind(self, name: str, case: _Case | None) -> None:
+        """Set the clock of an incident of which everything is told."""
         if case is None:
             return
-        while True:
-            one = self._next(case)
-            if one is None:
-                break
-            await self._tell(name, case, one)
         at = next_ring(case.docket, case.state, case.rule, self._clock.now())
         if at is None:
             self._timers.clear(name)

@@ -37,7 +37,7 @@ class Stage:
         real = build(Context(http, _Scripted(self, http), Contacts()))
         actions: dict[str, Any] = {name: StagedAction(one, self) for name, one in real.actions.items()}
         probes: dict[str, Any] = {name: StagedProbe(one, self) for name, one in real.probes.items()}
-        self.catalog = Catalog(actions, probes, real.measure)
+        self.catalog = Catalog(actions, probes, real.measure, prompt=True)
 
 
 class _Scripted(Prometheus):
