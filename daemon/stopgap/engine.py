@@ -7,6 +7,7 @@ journaled at once and counts at the next decision.
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -70,6 +71,7 @@ class Engine:
         self._clock = clock
         self._rebuild = rebuild
         self._versions: dict[str, Rule] = {}
+        self._live: Counter[str] = Counter()  # how many incidents run under each version
         self._guarded: dict[str, Rule] = {}
         self._lost: dict[str, str] = {}  # versions that cannot be built any more, and why
         self._weather = Weather(journal, clock, self.incidents.values)
@@ -146,8 +148,8 @@ class Engine:
         self.probation = await self._meet(rulebook)
         before, self.rulebook = self.rulebook, rulebook
         self._versions |= {rule.version: rule for rule in rulebook.rules.values()}
-        needed = {state.version for state in self.incidents.values()} | {*rulebook.versions()}
-        needed |= {*before.versions()}  # a notification may yet open incidents under them
+        # a notification may yet open incidents under those before
+        needed = {*self._live, *rulebook.versions(), *before.versions()}
         self._versions = {version: rule for version, rule in self._versions.items() if version in needed}
         self.intake.forget_places()
         self._guarded.clear()
@@ -216,16 +218,17 @@ class Engine:
 
     def _keep(self, state: Incident, joined: Iterable[str]) -> None:
         if state.closed_at is None:
+            self._live[state.version] += state.id not in self.incidents
             self.incidents[state.id] = state
             self.intake.joined(state.id, joined)
             return
-        self.incidents.pop(state.id, None)
+        if self.incidents.pop(state.id, None) is not None:
+            self._live -= Counter((state.version,))
         self._timers.clear(state.id)
         self.performer.forget(state.id)
 
     def _release(self) -> None:
-        for identifier in self.performer.release(FREED):
-            self._touch(identifier)
+        self.reconsider(self.performer.release(FREED))
 
     def _notify(self, line: Line, state: Incident) -> None:
         for observer in self._observers:
@@ -253,8 +256,7 @@ class Engine:
         heapq.heappush(self._urgent, (state.severity, state.opened_at or self._clock.now(), identifier))
 
     def _touch_all(self) -> None:
-        for identifier in self.incidents:
-            self._touch(identifier)
+        self.reconsider(self.incidents)
 
     def _advance_dirty(self, loop: asyncio.AbstractEventLoop) -> None:
         """Decide for what changed, by severity and then by age, and let the event loop breathe in between."""
@@ -315,8 +317,7 @@ class Engine:
 
     def _running(self) -> tuple[Rule, ...]:
         """Return the rule versions under which incidents opened that are live."""
-        live = {state.version for state in self.incidents.values()}
-        return tuple(self._versions[version] for version in live if version in self._versions)
+        return tuple(self._versions[version] for version in self._live if version in self._versions)
 
     def _present(self, identifier: str) -> tuple[Incident, Rule, Circumstances] | None:
         """Return how an incident stands now, None when nothing may begin any more."""
