@@ -294,6 +294,7 @@ class App:
             links=self.links,
             dependencies=self.vitals.outside,
             drills=self.drills,
+            leads=lambda: self.store.leads,
         )
 
     def _token(self) -> SecretStr:

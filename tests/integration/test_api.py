@@ -41,6 +41,12 @@ async def test_metrics_and_health_need_no_token():
         assert (status, told["ready"], told["checks"]) == (200, True, {"store": "ok", "rules": "ok"})
 
 
+@pytest.mark.parametrize(("certain", "role"), [(True, "leader"), (False, "uncertain")])
+async def test_ready_says_whether_it_leads_as_a_standby_says_what_it_is(certain, role):
+    async with office(leads=lambda: certain) as there:
+        assert (await there.ask("GET", "/-/ready", {}))[1]["role"] == role
+
+
 async def test_ready_says_what_is_missing():
     async with office() as there:
         there.wrong = {"store": "disk is full"}

@@ -78,6 +78,8 @@ async def test_a_standby_passes_on_what_people_ask_and_says_what_it_is(replicas)
     await until(lambda: asyncio.sleep(0, mode(replicas) == ENV), 10)
     status, told = await standby.get("/-/ready")
     assert (status, told["role"], told["leader"]) == (200, "standby", leader.url)
+    status, told = await leader.get("/-/ready")
+    assert (status, told["role"]) == (200, "leader")
     async with standby.session.get(f"{standby.url}/api/v1/incidents") as answer:
         assert answer.status == 401
 

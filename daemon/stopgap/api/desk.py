@@ -150,7 +150,8 @@ class Reloaded(Protocol):
 class Desk:
     """Everything behind the API. `ready` maps each check to what is wrong with it, or to an empty text.
 
-    `dependencies` does so for what is outside, which is no reason not to be ready.
+    `dependencies` does so for what is outside, which is no reason not to be ready; `leads` tells whether it is certain that no
+    other daemon does.
     `hosts` are the names under which control may be asked, beside localhost and addresses (DNS rebinding). With `links`, whoever
     holds a signed link may answer the request for which it was sent.
     """
@@ -169,6 +170,7 @@ class Desk:
     links: Links | None = None
     dependencies: Callable[[], Mapping[str, str]] = dict
     drills: Drills | None = None
+    leads: Callable[[], bool] = lambda: True
 
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

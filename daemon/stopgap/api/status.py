@@ -1,6 +1,7 @@
 """Status: how the daemon itself is, which rules it has, and the reload of them."""
 
 from dataclasses import asdict
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -24,6 +25,7 @@ async def ready(request: web.Request) -> web.Response:
     """Answer whether notifications can be taken: each check by name, 503 when one is wrong.
 
     What is away outside, or in the way of the rules, makes nothing unready; in what words is for those who have the token.
+    Where nobody can tell whether another daemon leads by now, the role is `uncertain`; that of a standby: `forward.py`.
     """
     desk = request.app[DESK]
     checks = desk.ready()
@@ -36,7 +38,12 @@ async def ready(request: web.Request) -> web.Response:
         name: (why[:200] if may_know else "away") if why else "ok"
         for name, why in desk.dependencies().items()
     }
-    answer = {"ready": not wrong, "checks": told, "dependencies": outside, "rehearsal": rehearsal}
+    answer: dict[str, Any] = {
+        "ready": not wrong,
+        "role": "leader" if desk.leads() else "uncertain",
+        "checks": told,
+    }
+    answer |= {"dependencies": outside, "rehearsal": rehearsal}
     return reply(answer, 503 if wrong else 200)
 
 
