@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -10,13 +10,15 @@ import structlog
 from stopgap.alert import Alert
 from stopgap.errors import StoreError
 from stopgap.intake import Received
+from stopgap.seldom import Seldom
 from stopgap.store import Letter, Standby, Store
 
 log = structlog.get_logger(__name__)
 
 MOST = 100  # letters at once
 EVERY = 0.1  # seconds between two looks into an empty box
-STORE_AGAIN = 1.0  # seconds
+AGAIN = 1.0  # seconds after a look that failed
+SAID_EVERY = timedelta(minutes=1)
 
 
 class Letterbox:
@@ -71,6 +73,7 @@ class Postman:
         self._tally = tally
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
+        self._seldom = Seldom(SAID_EVERY)
         self._round_under_way = asyncio.Lock()
         self._rounds = 0  # begun
         self._done = 0  # the last round that worked off all that was there
@@ -101,14 +104,20 @@ class Postman:
     async def _go(self) -> None:
         given_up = True
         while True:
-            pause = STORE_AGAIN
-            with suppress(StoreError):  # said by whoever writes
+            pause = AGAIN
+            try:
                 if given_up:
                     await self._store.try_anew()
                     given_up = False
                 async with self._round_under_way:
                     await self._round()
                 pause = EVERY
+            except StoreError:
+                pass  # said by whoever writes
+            except Exception as error:  # border: task. One look that goes wrong must not be the last
+                unsaid = self._seldom.ask(type(error).__name__)
+                if unsaid is not None:
+                    log.exception("letters_fault", unsaid=unsaid)
             await asyncio.sleep(pause)
 
     async def _round(self) -> None:

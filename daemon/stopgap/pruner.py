@@ -73,13 +73,15 @@ class Pruner:
         while True:
             await asyncio.sleep(pause)
             pause = EVERY
-            if self._jumped():
-                log.warning("pruning_postponed", why="the wall clock jumped")
-                continue
             try:
-                await self.round()
+                if self._jumped():
+                    log.warning("pruning_postponed", why="the wall clock jumped")
+                else:
+                    await self.round()
             except StoreError as error:
                 log.warning("pruning_failed", why=str(error))
+            except Exception:  # border: task. One round that goes wrong must not be the last
+                log.exception("pruning_fault")
 
     def _jumped(self) -> bool:
         """Tell whether the wall clock went otherwise than the loop's since the last time, or says something else than ours."""

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 
 import pytest
+from structlog.testing import capture_logs
 from tests.virtual import virtually
 
 from stopgap.alert import Alert
@@ -36,7 +37,7 @@ class Box:
     thrown: list[list[int]] = field(default_factory=list)
     leads: bool = True
     tries: dict[int, int] = field(default_factory=dict)
-    error: StoreError | None = None
+    error: Exception | None = None
     last: int = 0  # number that was given
 
     def _fails(self):
@@ -278,6 +279,20 @@ async def test_who_begins_to_lead_takes_up_what_another_release_gave_up():
     office.box.error = None
     await asyncio.sleep(2)
     await office.postman.stop()
+    assert office.engine.names == ["a"]
+
+
+@virtually
+async def test_a_look_that_goes_wrong_is_said_once_in_a_while_and_the_next_one_comes():
+    office = Office(letter(1, "a"))
+    office.box.error = LookupError("a defect")
+    with capture_logs() as logs:
+        office.postman.begin()
+        await asyncio.sleep(3.5)
+        office.box.error = None
+        await asyncio.sleep(2)
+        await office.postman.stop()
+    assert [(line["event"], line["log_level"]) for line in logs] == [("letters_fault", "error")]
     assert office.engine.names == ["a"]
 
 

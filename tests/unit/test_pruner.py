@@ -169,6 +169,31 @@ async def test_a_round_that_fails_is_said_and_the_next_one_comes():
     await one.stop()
 
 
+@virtually
+async def test_a_round_that_goes_wrong_is_said_and_the_next_one_comes():
+    archive = Attic(3)
+    one = pruner(archive)
+    archive.away, due = True, archive.due
+
+    async def surprising(before, after):
+        if archive.away:
+            raise LookupError("a defect")
+        return await due(before, after)
+
+    archive.due = surprising
+    with capture_logs() as logs:
+        one.begin()
+        await asyncio.sleep(SETTLE + 1)
+        archive.away = False
+        await asyncio.sleep(EVERY)
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("pruning_fault", "error"),
+        ("pruned", "info"),
+    ]
+    assert archive.left == []
+    await one.stop()
+
+
 class Jumping(LoopClock):
     """A wall clock that somebody sets."""
 
