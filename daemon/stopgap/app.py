@@ -24,6 +24,7 @@ from stopgap.clock import SteadyClock
 from stopgap.config import Loaded, build_rule, load
 from stopgap.contacts import Contacts
 from stopgap.credential import Credential
+from stopgap.dependency import Dependency
 from stopgap.drill import Drills
 from stopgap.engine import DRAIN, Engine
 from stopgap.errors import ConfigError, PermanentError, Problem, StoreError
@@ -144,6 +145,7 @@ class App:
         url, ttl = settings.database_url.get_secret_value(), settings.leader_ttl.total_seconds()
         standby = await join(url, ttl, settings.peer_url or "", self.clock, anew=self._anew)
         self._stack.push_async_callback(standby.close)
+        self.metrics.stand_by(lambda: {Dependency.STORE.value: standby.error})
         letterbox = Letterbox(standby)
         webhook = self._webhook(letterbox)
         webhook.on_heard = letterbox.heard

@@ -17,7 +17,7 @@ from stopgap.guard import Reason
 from stopgap.incident import Event, EventKind as K, Incident, Outcome, Role
 from stopgap.journal import Line
 from stopgap.machinery import BEATS, Machinery
-from stopgap.present import Present, PresentCollector, Sources
+from stopgap.present import Present, PresentCollector, Sources, StandbyCollector
 from stopgap.probe import Verdict
 from stopgap.release import release
 from stopgap.rule import Rule
@@ -84,6 +84,7 @@ class Metrics(Machinery):
             for family, *labels in families:
                 family.labels(*labels)
         self._known_rules: set[str] = set()
+        self._standby: StandbyCollector | None = None
         self._counted: Mapping[K, Callable[[Event, Incident], None]] = {
             K.OPENED: self._on_opened,
             K.CLOSED: self._on_closed,
@@ -235,6 +236,11 @@ class Metrics(Machinery):
             for value in values:
                 family.labels(rule, value)
 
+    def stand_by(self, dependencies: Callable[[], Mapping[str, str]]) -> None:
+        """Compute at each scrape why each dependency is away, until there is more to `watch`."""
+        self._standby = StandbyCollector(dependencies)
+        self.registry.register(self._standby)
+
     def watch(
         self,
         present: Present,
@@ -244,6 +250,9 @@ class Metrics(Machinery):
     ) -> None:
         """Compute gauges at each scrape: from the present, the journal's queue, budgets, and why each dependency is away."""
         self._queue.set_function(queue_length)
+        if self._standby is not None:
+            self.registry.unregister(self._standby)
+            self._standby = None
         sources = Sources(present, self._few, headroom, dependencies, lambda: self._ahead)
         self.registry.register(PresentCollector(sources))
 

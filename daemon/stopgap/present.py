@@ -79,8 +79,7 @@ class PresentCollector(Collector):
         left = Count(self._sources.headroom())
         yield _counted("budget_remaining", "rule", sorted(left), left)
         yield GaugeMetricFamily("stopgap_storm_active", _TEXTS["storm_active"], int(present.stormy))
-        up = Count({name: int(not why) for name, why in self._sources.dependencies().items()})
-        yield _counted("dependency_up", "dependency", sorted(up), up)
+        yield _dependency_up(self._sources.dependencies())
 
     def _of_incidents(self) -> Iterator[GaugeMetricFamily]:
         phases, held, handed = Count[str](), Count[str](), Count[tuple[str, str]]()
@@ -119,6 +118,26 @@ class PresentCollector(Collector):
         """Name the families without asking for the present."""
         for name in _TEXTS:
             yield GaugeMetricFamily(f"stopgap_{name}", "")
+
+
+class StandbyCollector(Collector):
+    """Gauges of a daemon that stands by: it knows no incident, and has to reach the store all the same."""
+
+    def __init__(self, dependencies: Callable[[], Mapping[str, str]]) -> None:
+        self._dependencies = dependencies
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Say what is there now."""
+        yield _dependency_up(self._dependencies())
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the family without asking."""
+        yield GaugeMetricFamily("stopgap_dependency_up", "")
+
+
+def _dependency_up(why_away: Mapping[str, str]) -> GaugeMetricFamily:
+    up = Count({name: int(not why) for name, why in why_away.items()})
+    return _counted("dependency_up", "dependency", sorted(up), up)
 
 
 def _word(*, acknowledged: bool) -> str:

@@ -23,6 +23,8 @@ rules:
     guard: {{cooldown: 1s, budget: 100/1h, budget_global: 100/1h}}
 """
 ENV = "MODE=normal\n"
+LOADED = "stopgap_config_last_reload_successful"
+STORE = 'stopgap_dependency_up{dependency="store"}'
 
 
 @pytest.fixture
@@ -131,8 +133,10 @@ async def test_a_restart_of_the_database_ends_no_daemon(replicas, postgres):
     leader, standby = await two(replicas)
     await leader.post("firing", alertname="Down", shop="a")
     await reach(leader, "mitigated")
+    assert await number(standby, STORE) == 1
     postgres.stop()
     assert await standby.post("firing", alertname="Down", shop="b") == 503
+    await until(lambda: is_down(standby), 20, standby.said)
     postgres.start()
     await replicas.leader(within=30)
     await until(lambda: taken(standby, "b"), 20)
@@ -176,10 +180,10 @@ async def test_a_standby_loads_its_own_rules_and_says_what_came_of_it(replicas):
     good = file.read_text()
     file.write_text("rules: [{name: x}]\n")
     assert (await standby.order("/-/reload"))[0] == 422
-    assert await config(standby) == 0
+    assert await number(standby, LOADED) == 0
     file.write_text(good)
     assert (await standby.order("/-/reload"))[0] == 200
-    assert await config(standby) == 1
+    assert await number(standby, LOADED) == 1
 
 
 async def test_who_is_deposed_while_its_rules_are_wrong_waits_for_right_ones(replicas, postgres):
@@ -197,8 +201,12 @@ async def test_who_is_deposed_while_its_rules_are_wrong_waits_for_right_ones(rep
     assert leader.alive
 
 
-async def config(replica: Replica) -> float:
+async def number(replica: Replica, name: str) -> float:
     async with replica.session.get(f"{replica.url}/metrics") as answer:
         lines = (await answer.text()).splitlines()
-    (found,) = [line for line in lines if line.startswith("stopgap_config_last_reload_successful ")]
+    (found,) = [line for line in lines if line.startswith(f"{name} ")]
     return float(found.split()[1])
+
+
+async def is_down(replica: Replica) -> bool:
+    return await number(replica, STORE) == 0

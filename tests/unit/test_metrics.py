@@ -209,6 +209,17 @@ def test_a_dependency_is_up_unless_something_says_why_not(metrics):
     assert value(metrics, "dependency_up", dependency="heartbeat") is None
 
 
+def test_a_standby_says_whether_it_reaches_the_store_until_it_leads_and_has_more_to_say(metrics):
+    away = {"store": ""}
+    metrics.stand_by(lambda: away)
+    assert value(metrics, "dependency_up", dependency="store") == 1
+    away["store"] = "the database does not answer"
+    assert value(metrics, "dependency_up", dependency="store") == 0
+    metrics.watch(FakeEngine(), lambda: 0, dict, lambda: {"store": "", "contacts": ""})
+    assert metrics.render().count(b'dependency_up{dependency="store"} 1') == 1
+    assert value(metrics, "dependency_up", dependency="contacts") == 1
+
+
 def test_a_failed_reload_shows_until_one_works(metrics):
     before = value(metrics, "config_hash")
     metrics.load_failed()
