@@ -67,7 +67,15 @@ class Performer:
 
     async def perform(self, state: Incident, rule: Rule, move: Deed, at: Circumstances) -> None:
         """Do one move. Raises StoreError."""
-        hurry, releases = self.hurry(state), self.recorder.releases
+        releases = self.recorder.releases
+        try:
+            await self._do(state, rule, move, at)
+        finally:
+            self._steps.running.discard(state.id)
+        self.recorder.overtake(state.id, releases)
+
+    async def _do(self, state: Incident, rule: Rule, move: Deed, at: Circumstances) -> None:
+        hurry = self.hurry(state)
         match move:
             case Record():
                 await self._record(state, rule, move)
@@ -85,7 +93,6 @@ class Performer:
                 await self._ask(state, rule, move)
             case _:
                 assert_never(move)
-        self.recorder.overtake(state.id, releases)
 
     # --- what a restart may forget ---
 

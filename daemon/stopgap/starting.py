@@ -232,6 +232,7 @@ class Starter:
             else:
                 events = (*opening, self._steps.observed(attempt.act), self._steps.intent(attempt.act))
                 undo = {str(attempt.act.ref): seen.before}
+                self._steps.running.add(state.id)
                 answer = await self._recorder.put(state, *events, request=request, undo=undo)
             if isinstance(answer, Refusal):
                 return await self._refused(state, answer)

@@ -91,7 +91,8 @@ class Steps:
     """Runs acts, so many at once; those that change nothing, such as waits, take no place from the others.
 
     Whoever waits is served in order, one step at a time, so that no target's long ladder keeps the others waiting. One turn holds
-    the observation, the intent and the act: nothing waits in between. `running` are the incidents whose act is under way.
+    the observation, the intent and the act: nothing waits in between. `running` are the incidents whose act is under way, from when
+    its intent is being written: a stop waits for it, and nobody closes the incident over it.
     """
 
     def __init__(self, journal: Journal, recorder: Recorder, clock: Clock, at_once: int) -> None:
@@ -156,6 +157,7 @@ class Steps:
                 await self._append(act.state, seen, request=request)
                 return None
             undo, opening, before = seen, (self.observed(act),), {str(act.ref): seen.before}
+        self.running.add(act.state.id)
         intended = await self._append(act.state, *opening, self.intent(act), request=request, undo=before)
         return Begun(act, undo, doubtful) if intended else None
 
@@ -190,13 +192,6 @@ class Steps:
         """Run an act and journal what came of it; of what a person does, the person says so (`orders.done`). Raises StoreError."""
         if begun.act.by_hand:
             return
-        self.running.add(begun.act.state.id)
-        try:
-            await self._run(begun)
-        finally:
-            self.running.discard(begun.act.state.id)
-
-    async def _run(self, begun: Begun) -> None:
         with self._journal.acting():
             result, receipt = await self._done(begun)
         await self._recorder.fact(begun.act.state, result, receipt)
@@ -302,6 +297,7 @@ class Steps:
     async def _intend_again(self, act: Act, undo: Undo, *, doubtful: bool) -> None:
         why = "the outcome is unknown and a repetition is safe"
         intent = self.intent(act, why=why)
+        self.running.add(act.state.id)
         if await self._append(act.state, intent, request=self._request(act.state, act.rule)):
             await self.run(Begun(act, undo, doubtful))
 
