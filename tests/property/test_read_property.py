@@ -63,7 +63,9 @@ def test_whatever_libyaml_reads_ruamel_reads_likewise(source):
     assert said(source, read) == said(source, read_thoroughly)
 
 
-@pytest.mark.parametrize("source", ["""[null, 'a':b]""", '[&a "a":1]', "a: 1\n...\n\n...\n", '{"a":1}'])
+@pytest.mark.parametrize(
+    "source", ["""[null, 'a':b]""", '[&a "a":1]', "!!s!!str a: b\n", "a: 1\n...\n\n...\n", '{"a":1}']
+)
 def test_what_only_libyaml_would_take_is_left_to_ruamel(source):
     assert said(source, read) == said(source, read_thoroughly)
 

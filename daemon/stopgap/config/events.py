@@ -1,8 +1,8 @@
 """Events: what the text of a YAML file consists of, as ruamel.yaml's own scanner says, and far sooner where libyaml says the same.
 
-libyaml reads ten times as fast, and differs in rare things: characters that YAML 1.1 took for line breaks, empty values, anchors
-with a colon, a colon right behind a quoted key, ends of documents. `swift` doubts whatever could be one of these, and every text
-that it cannot read: so what a file means, and what is said of a wrong one, never depends on which of the two has read it.
+libyaml reads ten times as fast, and differs in rare things: characters that YAML 1.1 took for line breaks, empty values, tags,
+anchors with a colon, a colon right behind a quoted key, ends of documents. `swift` doubts whatever could be one of these, and every
+text that it cannot read: so what a file means, and what is said of a wrong one, never depends on which of the two has read it.
 """
 
 import re
@@ -55,6 +55,8 @@ def swift(source: str) -> Iterator[Any]:
         raise Doubt
     try:
         for event in yaml.parse(source, Loader=parser):
+            if getattr(event, "tag", None):
+                raise Doubt
             anchor = getattr(event, "anchor", None)
             if anchor is not None and source[event.start_mark.index + len(anchor) + 1] not in _NAME_END:
                 raise Doubt
