@@ -33,6 +33,10 @@ class PatientLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.patient.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for its threads for as long as they take, and no time passes meanwhile."""
+        await real(super().shutdown_default_executor())
+
 
 async def real(work: Awaitable[T]) -> T:
     """Await what really takes time."""
