@@ -249,12 +249,10 @@ class Starter:
         same = (state.labels, state.annotations) == (attempt.state.labels, attempt.state.annotations)
         if not same or rule.version != attempt.rule.version or decide(state, rule, at) != attempt.move:
             return None
-        request = attempt.request
-        known = (at.storm, rule.limits, bool(state.acknowledged_by))
-        if (request.storm, request.limits, request.acknowledged) == known:
-            return state, request
-        storm, limits, acknowledged = known
-        return state, replace(request, storm=storm, limits=limits, acknowledged=acknowledged)
+        fresh = petition(state, rule, attempt.planned, attempt.move.mode, self._planner.rulebook, at)
+        if _is_measured(fresh) and fresh.limits.blast_radius == attempt.request.limits.blast_radius:
+            fresh = replace(fresh, extent=attempt.request.extent)
+        return state, fresh
 
     async def _preconditions(self, attempt: Attempt) -> tuple[Event, ...] | Record:
         """Ask `only_if`; returns the answers, or the skipping of the rung."""

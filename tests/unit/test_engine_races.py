@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 
 from tests.unit.test_engine_guards import GENEROUS, HOUR, acted, hosts, per_host
 from tests.virtual import virtually
@@ -12,8 +13,9 @@ from stopgap.incident import Phase
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Finding, Verdict
 from stopgap.rate import Rate
-from stopgap.rule import AtOnce, BlastRadius, Limits, Mode, RungSpec
+from stopgap.rule import AtOnce, BlastRadius, Limits, Mode, RungSpec, Windows
 from stopgap.terms import Terms
+from stopgap.window import parse_window
 
 
 def long(spec, seconds=3600):
@@ -343,3 +345,48 @@ async def test_a_target_that_a_reload_protects_while_a_rung_is_prepared_is_hande
     await world.passes(seconds=5)
     assert (world.incident.handed_over, world.incident.reason) == (True, "protected_target")
     assert "refused" not in world.words
+
+
+async def preparing(limits):
+    """Return a world with a rung that is being prepared for a second, and its rule."""
+    made = per_host(limits=limits)
+    (rung,) = made.ladder
+    careful = replace(made, ladder=(replace(rung, only_if=(probe("fit"),)),))
+    world = await World((careful,)).start()
+    answer = world.say.ask
+
+    async def slowly(*asked):
+        await asyncio.sleep(1)
+        return await answer(*asked)
+
+    world.say.ask = slowly
+    await world.fire(*hosts(1))
+    await world.settle()
+    return world, careful
+
+
+@virtually
+async def test_a_population_that_a_reload_makes_smaller_while_a_rung_is_prepared_counts():
+    world, careful = await preparing(replace(GENEROUS, blast_radius=BlastRadius(10, Fraction(1, 2))))
+    smaller = replace(GENEROUS, blast_radius=BlastRadius(1, Fraction(1, 2)))
+    await world.engine.use(book(replace(careful, limits=smaller, version="v2")))
+    await world.passes(seconds=5)
+    assert (world.switch.log, world.incident.reason) == ([], "blast_radius")
+
+
+@virtually
+async def test_a_population_that_a_reload_lets_be_measured_otherwise_is_not_known_yet():
+    world, careful = await preparing(replace(GENEROUS, blast_radius=BlastRadius(10, Fraction(1, 2))))
+    measured = replace(GENEROUS, blast_radius=BlastRadius("count(up)", Fraction(1, 2)))
+    await world.engine.use(book(replace(careful, limits=measured, version="v2")))
+    world.sizes["count(up)"] = 1.0
+    await world.passes(seconds=5)
+    assert (world.switch.log, world.incident.reason) == ([], "blast_radius")
+
+
+@virtually
+async def test_the_wall_clock_that_jumps_into_a_closed_window_while_a_rung_is_prepared_counts():
+    world, _ = await preparing(replace(GENEROUS, windows=Windows((), (parse_window("12:00-13:00"),))))
+    world.engine.skew = timedelta(hours=3, minutes=30)
+    await world.passes(seconds=5)
+    assert (world.switch.log, world.incident.reason) == ([], "outside_window")
