@@ -154,6 +154,7 @@ class App:
             standby, webhook, token, self.metrics.render, self.reload, self.context.http.session
         )
         self._stack.push_async_callback(self.front.close)
+        self._stack.push_async_callback(standby.withdraw)  # before slow requests are waited for
         await self.front.show(forward.application(settings.max_body))
         log.info("standing_by", listen=settings.listen)
         async with heartbeat(self._beat_standing_by, self.clock):

@@ -107,6 +107,24 @@ async def test_a_leader_that_is_stopped_hands_over_at_once(replicas):
     assert time.monotonic() - began < 4
 
 
+async def test_who_is_stopped_as_it_wins_the_lead_leaves_it_to_others_at_once(postgres, tmp_path):
+    base = postgres.database()
+    async with Replicas(
+        tmp_path, base.url, RULES.format(folder=tmp_path), STOPGAP_LEADER_TTL="1m"
+    ) as replicas:
+        await replicas.start("one")
+        await (await replicas.leader()).end(signal.SIGTERM)
+        with base.connect(base.name) as admin, admin.transaction():
+            admin.execute("SELECT * FROM leader FOR UPDATE")  # whoever is about to win waits
+            standby = await replicas.start("two")
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            await until(lambda: asyncio.sleep(0, base.rows(waits)), 10, standby.said)
+            standby.send(signal.SIGTERM)
+            await until(lambda: asyncio.sleep(0, "stopping" in standby.said()), 10, standby.said)
+        assert await standby.end(signal.SIGTERM) == 0
+        assert base.rows("SELECT epoch, until FROM leader") == [(2, 0)]
+
+
 async def test_a_leader_that_slept_past_its_lease_stands_by_when_it_wakes(replicas):
     leader, standby = await two(replicas)
     await leader.post("firing", alertname="Down", shop="a")

@@ -70,6 +70,29 @@ async def test_one_is_elected_and_the_other_one_knows_where_it_is_and_takes_over
         await next_one.close()
 
 
+async def test_an_election_that_is_won_when_nobody_waits_for_it_any_more_is_given_up(postgres):
+    base = postgres.database()
+    async with standing_by(base.url, ttl=30) as other:
+        with base.connect(base.name) as admin, admin.transaction():
+            admin.execute("SELECT * FROM leader FOR UPDATE")
+            election = asyncio.create_task(other.elected())
+            await until(lambda: base.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            election.cancel()
+            await asyncio.wait([election])
+            leaving = asyncio.create_task(other.withdraw())
+        await leaving
+        assert base.rows("SELECT epoch, until FROM leader") == [(1, 0)]
+
+
+async def test_who_is_ended_before_it_knows_that_it_leads_leaves_the_lead_to_others(postgres):
+    base = postgres.database()
+    async with standing_by(base.url, ttl=30) as other:
+        store = await asyncio.wait_for(other.elected(), 10)
+    assert base.rows("SELECT epoch, until FROM leader") == [(1, 0)]
+    with pytest.raises(StoreError, match="closed"):
+        await store.newest_letter()
+
+
 async def test_who_was_deposed_writes_nothing_more_and_says_so(postgres):
     base = postgres.database()
     async with leading(base.url) as store, standing_by(base.url) as other:

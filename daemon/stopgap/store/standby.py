@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -38,25 +38,34 @@ class Standby:
         )  # letters that wait keep nobody from leading
         self.leader: Leader | None = None  # as last seen
         self.error = ""  # why the database was not reached at last
-        self._gave = False
+        self._store: Store | None = None
 
     async def elected(self) -> Store:
         """Wait until this daemon leads; returns what it may write to from then on."""
         while not await self._campaign():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(EVERY)
-        self._gave = True
-        return Store(self._database, self._clock)
+        self._store = Store(self._database, self._clock)
+        return self._store
 
     async def put_by(self, letter: inbox.Letter) -> None:
         """Make what a notification says durable for the leader. Raises StoreError."""
         await self._do(self._threads, lambda connection: inbox.put(connection, letter, self._clock.now()))
 
     async def close(self) -> None:
-        """Stand by no more; the database is closed by the store, once there is one."""
-        await asyncio.to_thread(self._campaigning.shutdown)
+        """Stand by no more, and close the store, once there is one: whoever was elected may have been ended before it knew."""
+        await self.withdraw()
         await asyncio.to_thread(self._threads.shutdown)
-        if not self._gave:
+        if self._store is not None:
+            await self._store.close()
+        else:
             await asyncio.to_thread(self._database.close)
+
+    async def withdraw(self) -> None:
+        """Campaign no more. An election that is won when nobody waits for it any more is given up: others need not wait either."""
+        await asyncio.to_thread(self._campaigning.shutdown)
+        if self._store is None and self._database.tenure.epoch > 0:
+            with suppress(StoreError):  # then it ends by itself
+                await self._do(self._threads, self._database.tenure.resign)
 
     async def _campaign(self) -> bool:
         tenure = self._database.tenure
