@@ -85,6 +85,7 @@ class Intake:
         self._served = Marks()  # rules
         self._places: dict[str, tuple[Place, ...]] = {}
         self._own: dict[str, Place] = {}  # of incidents
+        self._order = asyncio.Lock()
         self._receiving = 0
         self.on_repeat: Callable[[str], None] = lambda _fingerprint: None
         self.make_way: Callable[[Sequence[Sighting]], Awaitable[None]] = (
@@ -120,6 +121,22 @@ class Intake:
 
         `by` names who told of them, where it was not a webhook. `careful` says why what opens is held in shadow.
         """
+        async with self._order:  # what came first is journaled first, however many alerts it brings
+            received, news = await self._sort(alerts, by, careful)
+        received.news = len(news)
+        if news:
+            await self.make_way(news)
+            self._receiving += 1
+            try:
+                await self._journal.receive(news)
+            finally:
+                self._receiving -= 1
+            for over in (sighting for sighting in news if not sighting.firing):
+                self._served.remove(over.rule, (over.fingerprint,))
+        return received
+
+    async def _sort(self, alerts: Sequence[Alert], by: str, careful: str) -> tuple[Received, list[Sighting]]:
+        """Count where alerts belong, and return what of them is news."""
         received, news = Received(), list[Sighting]()
         for i, alert in enumerate(alerts):
             if i % SLICE == SLICE - 1:
@@ -134,17 +151,7 @@ class Intake:
                 elif alert.firing:
                     self.on_repeat(alert.fingerprint)
             news += self._ends(alert, places)
-        received.news = len(news)
-        if news:
-            await self.make_way(news)
-            self._receiving += 1
-            try:
-                await self._journal.receive(news)
-            finally:
-                self._receiving -= 1
-            for over in (sighting for sighting in news if not sighting.firing):
-                self._served.remove(over.rule, (over.fingerprint,))
-        return received
+        return received, news
 
     @staticmethod
     def _careful(sighting: Sighting, why: str) -> Sighting:

@@ -10,6 +10,7 @@ from tests.virtual import virtually
 from tests.world import Switch, World, alert, book, probe, rule, step
 
 from stopgap.incident import Phase
+from stopgap.intake import SLICE
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.probe import Finding, Verdict
 from stopgap.rate import Rate
@@ -390,3 +391,32 @@ async def test_the_wall_clock_that_jumps_into_a_closed_window_while_a_rung_is_pr
     world.engine.skew = timedelta(hours=3, minutes=30)
     await world.passes(seconds=5)
     assert (world.switch.log, world.incident.reason) == ([], "outside_window")
+
+
+def among_many(one):
+    """Return a notification of more alerts than are looked at in one breath, with this one first."""
+    return (one, *(alert("Other", number=str(i)) for i in range(SLICE * 3)))
+
+
+@virtually
+async def test_an_end_that_is_heard_of_while_a_large_notification_is_read_is_not_lost():
+    world = await World((rule(limits=GENEROUS),)).start()
+    reading = asyncio.create_task(world.engine.receive(among_many(alert())))
+    await asyncio.sleep(0)
+    await world.resolve()  # as another member of the cluster tells it
+    await reading
+    await world.settle()
+    assert "alert_resolved" in world.words
+
+
+@virtually
+async def test_an_alert_that_fires_again_while_a_large_notification_of_its_end_is_read_is_not_lost():
+    world = await World((rule(limits=GENEROUS),)).start()
+    await world.fire()
+    await world.settle()
+    reading = asyncio.create_task(world.engine.receive(among_many(alert(firing=False))))
+    await asyncio.sleep(0)
+    await world.fire()
+    await reading
+    await world.settle()
+    assert world.incident.firing
