@@ -14,6 +14,7 @@ from stopgap.crowd import Crowd, room
 BACKLOG = 1024  # connections that wait to be taken
 AT_ONCE = 32  # connections that are taken in one turn of the loop
 SHUTDOWN = 5.0  # seconds that open connections are given at the end
+CHANGE = 0.5  # seconds that requests of the application before are waited for; the others end meanwhile
 STALLED = 30.0  # seconds that a client may leave its answer unread
 
 
@@ -23,13 +24,17 @@ class Front:
     def __init__(self, host: str, port: int) -> None:
         self._address = host, port
         self._runner: web.AppRunner | None = None
+        self._leaving: set[asyncio.Task[None]] = set()  # applications that still answer what reached them
         self._crowd: Crowd | None = None
         self._doors: list[asyncio.Server] = []
         self.on_shed: Callable[[], object] = lambda: None
         """Hears of each connection that went because there were too many."""
 
     async def show(self, app: web.Application) -> None:
-        """Let this application answer from now on. Raises OSError when the address cannot be listened on."""
+        """Let this application answer from now on. Raises OSError when the address cannot be listened on.
+
+        Requests under way are answered by the one before. Slow ones are not waited for: who takes the lead has to go on.
+        """
         runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN, **SERVER)
         await runner.setup()
         before, self._runner = self._runner, runner
@@ -40,7 +45,10 @@ class Front:
             await self._open()
         if before is not None:
             await asyncio.sleep(0)  # who has a protocol of the one before is connected now, and ended with it
-            await before.cleanup()
+            leaving = asyncio.create_task(before.cleanup(), name="front")
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.wait([leaving], timeout=CHANGE)
 
     async def close(self) -> None:
         """Take no more requests, and end those that are open."""
@@ -48,6 +56,7 @@ class Front:
             door.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        await asyncio.gather(*self._leaving)
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()

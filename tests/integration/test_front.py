@@ -4,9 +4,10 @@ import asyncio
 import socket
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from aiohttp.test_utils import unused_port
 
+from stopgap import front as fronting
 from stopgap.front import Front
 
 
@@ -59,13 +60,27 @@ async def test_a_request_under_way_is_answered_by_the_application_that_it_reache
     await front.show(saying("slow", gate))
     asking = asyncio.create_task(said(session, f"{url}?slowly"))
     await asyncio.sleep(0.1)
-    showing = asyncio.create_task(front.show(saying("next")))
-    while await said(session, url) != "next":
-        await asyncio.sleep(0)
+    await asyncio.wait_for(front.show(saying("next")), 1)  # nobody waits for who is slow
+    assert await said(session, url) == "next"
     gate.set()
     assert await asking == "slow"
-    await showing
     await front.close()
+
+
+async def test_a_request_that_never_ends_is_ended_when_the_front_is_closed_whoever_it_reached(
+    session, monkeypatch
+):
+    monkeypatch.setattr(fronting, "SHUTDOWN", 0.3)
+    monkeypatch.setattr(fronting, "CHANGE", 0.01)
+    port = unused_port()
+    front, url = Front("127.0.0.1", port), f"http://127.0.0.1:{port}/"
+    await front.show(saying("slow", asyncio.Event()))
+    asking = asyncio.create_task(said(session, f"{url}?slowly"))
+    await asyncio.sleep(0.1)
+    await front.show(saying("next"))
+    await asyncio.wait_for(front.close(), 2)
+    with pytest.raises(ClientError):
+        await asyncio.wait_for(asking, 0.1)
 
 
 async def test_a_closed_front_leaves_its_address_to_others():
