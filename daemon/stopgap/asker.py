@@ -9,6 +9,7 @@ from stopgap.errors import ProbeError
 from stopgap.guard import Extent
 from stopgap.plan import PlannedProbe
 from stopgap.probe import Finding, Verdict
+from stopgap.turns import Turns
 
 MEASURED_WITHIN = timedelta(seconds=5)
 SLACK = timedelta(seconds=4)  # beyond the probe's own timeout: then it counts as unknown
@@ -23,19 +24,19 @@ class Asker:
     def __init__(self, measure: Measure | None, at_once: int, *, prompt: bool = False) -> None:
         self._measure = measure
         self._prompt = prompt
-        self._turn = asyncio.Semaphore(at_once)
+        self._turns = Turns(at_once)
         self.on_asked: Counted = lambda _kind, _verdict: None
 
     def bound(self, at_once: int) -> None:
         """Ask so many at once from now on."""
-        self._turn = asyncio.Semaphore(at_once)
+        self._turns.bound(at_once)
 
     async def extent(self, query: str) -> Extent:
         """Ask how large a population is; without an answer its flaw says why."""
         if self._measure is None:
             return Extent(flaw="nothing is configured that could measure it")
         try:
-            async with self._turn, asyncio.timeout((MEASURED_WITHIN + SLACK).total_seconds()):
+            async with self._turns.take(), asyncio.timeout((MEASURED_WITHIN + SLACK).total_seconds()):
                 total = await self._measure(query, MEASURED_WITHIN)
         except (ProbeError, TimeoutError) as error:
             return Extent(flaw=str(error)[:300] or "no answer in time")
@@ -64,7 +65,7 @@ class Asker:
 
     async def _bounded(self, probe: PlannedProbe, limit: timedelta) -> Finding:
         time = asyncio.get_running_loop().time
-        async with self._turn, asyncio.timeout((limit + SLACK).total_seconds()):
+        async with self._turns.take(), asyncio.timeout((limit + SLACK).total_seconds()):
             began = time()
             found = await probe.probe.ask(probe.params, limit)
         if found.verdict is Verdict.UNHEALTHY and time() - began > (limit + LATE).total_seconds():

@@ -63,3 +63,26 @@ async def test_prompt_probes_are_asked_one_after_the_other_and_one_that_breaks_i
     found = await Asker(None, 1, prompt=True).ask([PlannedProbe(probe, Params(), spec) for probe in probes])
     assert [one.verdict for one in found] == [Verdict.UNHEALTHY, Verdict.UNKNOWN, Verdict.HEALTHY]
     assert found[1].why == "RuntimeError: torn"
+
+
+@virtually
+async def test_other_bounds_let_no_more_probes_be_asked_at_once():
+    asking = most = 0
+
+    class Counted(Slow):
+        async def ask(self, _: Any, timeout: timedelta) -> Finding:
+            nonlocal asking, most
+            asking += 1
+            most = max(most, asking)
+            await asyncio.sleep(self.takes)
+            asking -= 1
+            return Finding(self.verdict, "")
+
+    asker = Asker(None, 4)
+    probe = PlannedProbe(Counted(1, Verdict.HEALTHY), Params(), ProbeSpec("slow", Params()))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(asker.ask([probe] * 8))
+            await asyncio.sleep(0.1)
+            asker.bound(4)
+    assert most == 4
