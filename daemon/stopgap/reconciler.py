@@ -209,7 +209,10 @@ class Reconciler:
         doubted = [self._ward.incidents[name] for name in self._doubts if name in self._ward.incidents]
         answers = await asyncio.gather(*map(confirm, doubted), return_exceptions=True)
         verdicts = [one if isinstance(one, Verdict) else Verdict.UNKNOWN for one in answers]
-        told = list(zip(doubted, verdicts, strict=True))
+        asked = zip(doubted, verdicts, strict=True)
+        told = [
+            (state, verdict) for state, verdict in asked if state.id in self._doubts
+        ]  # not believed meanwhile
         self._believe([state.id for state, verdict in told if verdict is Verdict.UNHEALTHY])
         if not self._surveyor:  # Prometheus alone decides
             over = [

@@ -684,3 +684,23 @@ async def test_what_is_recovering_at_a_restart_is_not_doubted():
     await there.world.resolve()
     await there.restarts(seconds=1)
     assert there.reconciler.doubt(there.world.incident.id) == ""
+
+
+@virtually
+async def test_an_alert_that_is_told_of_while_prometheus_is_asked_is_not_over_by_its_answer():
+    there = await town(prometheus=Prometheus(Verdict.HEALTHY), configured=False)
+    await _closed(there)
+    confirm = there.prometheus.confirm
+
+    async def slowly(state):
+        said = await confirm(state)
+        await there.world.passes(seconds=3)
+        return said
+
+    there.reconciler._confirm = slowly
+    await there.world.fire()
+    while not there.prometheus.asked:
+        await there.world.passes(seconds=1)
+    await there.world.fire()  # Prometheus has begun to send it since it was asked
+    await there.world.passes(seconds=5)
+    assert there.world.incident.firing
