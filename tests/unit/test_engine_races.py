@@ -241,6 +241,7 @@ async def test_alerts_that_keep_joining_do_not_keep_a_rung_from_starting():
         await world.fire(alert(instance=f"i{i}"))
         await world.passes(seconds=1)
     assert world.switch.log
+    await world.engine.stop()  # it is just about to ask a probe
 
 
 @virtually
