@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -57,6 +57,10 @@ class Tally(Protocol):
 
     def waiting(self, letters: int) -> None:
         """Note how many letters were found."""
+        ...
+
+    def waiting_since(self, at: datetime | None) -> None:
+        """Note when the first of all that wait came."""
         ...
 
     def unreadable(self) -> None:
@@ -124,10 +128,11 @@ class Postman:
         """Work off all that is there, and not what comes meanwhile: others wait for the end."""
         self._rounds += 1
         this = self._rounds
-        newest = await self._store.newest_letter()
-        if not newest:
+        found = await self._store.letters_waiting()
+        self._tally.waiting_since(found.since)
+        if not found.newest:
             self._tally.waiting(0)
-        while newest and await self._some(newest):
+        while found.newest and await self._some(found.newest):
             pass
         self._done = this
 

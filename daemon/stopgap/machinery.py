@@ -51,6 +51,10 @@ class Machinery:
             "inbox_letters",
             "Notifications that daemons which stand by have taken, found at the last look; at most 100.",
         )
+        self._first_letter = self._gauge(
+            "inbox_oldest_timestamp_seconds",
+            "When the first of them came that waited at the last look; 0 while none waits.",
+        )
         self._unread = self._counter(
             "inbox_unreadable_total", "Notifications taken by daemons which stand by that could not be read."
         )
@@ -89,6 +93,10 @@ class Machinery:
     def waiting(self, letters: int) -> None:
         """Note how many letters of other daemons were found."""
         self._letters.set(letters)
+
+    def waiting_since(self, at: datetime | None) -> None:
+        """Note when the first letter came that waits."""
+        self._first_letter.set(at.timestamp() if at is not None else 0)
 
     def unreadable(self) -> None:
         """Count one letter of another daemon that could not be read."""

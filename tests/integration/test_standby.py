@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import asynccontextmanager, closing, suppress
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,15 @@ from tests.journal_examples import HandClock, sighting
 from tests.servers import running_postgres
 
 from stopgap.errors import StoreError
-from stopgap.store import Letter, Unreachable, inbox, join, postgres as on_postgres, standby as standing
+from stopgap.store import (
+    Letter,
+    Unreachable,
+    Waiting,
+    inbox,
+    join,
+    postgres as on_postgres,
+    standby as standing,
+)
 from stopgap.store.watchdog import Watchdog
 
 TTL = 2.0
@@ -90,7 +99,7 @@ async def test_who_is_ended_before_it_knows_that_it_leads_leaves_the_lead_to_oth
         store = await asyncio.wait_for(other.elected(), 10)
     assert base.rows("SELECT epoch, until FROM leader") == [(1, 0)]
     with pytest.raises(StoreError, match="closed"):
-        await store.newest_letter()
+        await store.letters_waiting()
 
 
 async def test_who_was_deposed_writes_nothing_more_and_says_so(postgres):
@@ -146,22 +155,31 @@ async def test_a_letter_of_another_release_is_read_as_far_as_it_is_understood(po
         assert second.alerts == [{"x": 1}]  # which is no alert, as its reader will find
 
 
+async def test_what_waits_is_told_by_the_last_letter_and_by_the_age_of_the_first_that_can_be_read(postgres):
+    base = postgres.database()
+    async with leading(base.url) as store:
+        assert await store.letters_waiting() == Waiting()
+        rows = "(1000000, '{}', 9), (3000000, '{}', 0), (2000000, '{}', 0), (9000000, '{}', 9)"
+        base.run(f"INSERT INTO inbox (at, said, tries) VALUES {rows}")
+        assert await store.letters_waiting() == Waiting(3, datetime.fromtimestamp(3, UTC))
+
+
 async def test_letters_are_fetched_as_many_as_memory_has_room_for_and_none_that_came_later(
     postgres, monkeypatch
 ):
     url = postgres.database().url
     async with leading(url) as store, standing_by(url) as other:
-        assert await store.newest_letter() == 0
+        assert (await store.letters_waiting()).newest == 0
         for size in (10, 700, 700, 5000, 10):
             await other.put_by(Letter("stopgap", 0, [{"x": "x" * size}]))
-        assert await store.newest_letter() == 5
+        assert (await store.letters_waiting()).newest == 5
         monkeypatch.setattr(inbox, "LARGE", 1000)
         rounds = []
         while fetched := await store.letters(10, 4):
             rounds.append([each.number for each in fetched])
             await store.answered(rounds[-1])
         assert rounds == [[1, 2], [3], [4]]
-        assert await store.newest_letter() == 5
+        assert (await store.letters_waiting()).newest == 5
 
 
 async def test_a_box_that_is_full_takes_nothing_more(postgres, monkeypatch):
@@ -214,6 +232,7 @@ class Mute:
         self._far = port
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port = self._door.getsockname()[1]
+        self._ends = [self._door]
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -221,6 +240,7 @@ class Mute:
             while True:
                 near, _ = self._door.accept()
                 far = socket.create_connection(("127.0.0.1", self._far))
+                self._ends += near, far
                 threading.Thread(target=self._pass, args=(near, far, b""), daemon=True).start()
                 threading.Thread(target=self._pass, args=(far, near, b"Z\0\0\0\5I"), daemon=True).start()
 
@@ -234,7 +254,8 @@ class Mute:
             other.close()
 
     def close(self) -> None:
-        self._door.close()
+        for each in self._ends:
+            each.close()
 
 
 async def test_a_database_that_lets_us_in_and_says_nothing_more_is_given_up(postgres, monkeypatch):

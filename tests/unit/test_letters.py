@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,9 +14,10 @@ from stopgap.errors import StoreError
 from stopgap.explain import alert_with
 from stopgap.intake import Received
 from stopgap.letters import MOST, Letterbox, Postman, apart
-from stopgap.store import Letter
+from stopgap.store import Letter, Waiting
 
 TRIES = 2
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def alert(name: str = "Down") -> Alert:
@@ -49,10 +51,11 @@ class Box:
         self.last = max(self.last, *self.kept, 0) + 1
         self.kept[self.last] = replace(letter, number=self.last)
 
-    async def newest_letter(self):
+    async def letters_waiting(self):
         self._fails()
         await asyncio.sleep(0)
-        return max(self.kept.keys() - self.given_up, default=0)
+        there = self.kept.keys() - self.given_up
+        return Waiting(max(there), NOON + timedelta(minutes=min(there))) if there else Waiting()
 
     async def letters(self, most, newest):
         self._fails()
@@ -97,6 +100,7 @@ class Engine:
 class Tally:
     matched: int = 0
     seen: list[int] = field(default_factory=list)
+    since: list[datetime | None] = field(default_factory=list)
     lost: int = 0
 
     def took(self, firing, resolved, taken):
@@ -105,6 +109,9 @@ class Tally:
 
     def waiting(self, letters):
         self.seen.append(letters)
+
+    def waiting_since(self, at):
+        self.since.append(at)
 
     def unreadable(self):
         self.lost += 1
@@ -167,6 +174,24 @@ async def test_letters_are_read_in_the_order_in_which_they_came_and_thrown_away_
     assert office.tally.seen[:3] == [MOST, 29, 0]
     assert office.tally.matched == MOST + 29
     assert office.engine.heard[0] == ("stopgap", 0)
+
+
+@virtually
+async def test_since_when_the_first_letter_waits_is_known_before_any_is_fetched():
+    """A few large ones may keep whoever fetches them busy for long."""
+    office = Office(letter(3, "a"), letter(4, "b"))
+
+    async def never(most, newest):
+        raise StoreError("too slow")
+
+    fetched, office.box.letters = office.box.letters, never
+    office.postman.begin()
+    await asyncio.sleep(1)
+    assert set(office.tally.since) == {NOON + timedelta(minutes=3)}
+    office.box.letters = fetched
+    await asyncio.sleep(2)
+    await office.postman.stop()
+    assert (office.engine.names, office.tally.since[-1]) == (["a", "b"], None)
 
 
 @virtually

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pytest
 
@@ -12,7 +13,7 @@ from stopgap.errors import StoreError
 from stopgap.explain import alert_with
 from stopgap.intake import Received
 from stopgap.letters import Postman
-from stopgap.store import Letter
+from stopgap.store import Letter, Waiting
 
 
 def alert(name: str) -> Alert:
@@ -32,13 +33,13 @@ class Shop:
     news: int = 0
     looks: int = 0
 
-    async def newest_letter(self) -> int:
+    async def letters_waiting(self) -> Waiting:
         self.looks += 1
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
             raise StoreError("the journal cannot be read")
-        return max((each.number for each in self.waiting), default=0)
+        return Waiting(max((each.number for each in self.waiting), default=0))
 
     async def letters(self, most: int, newest: int) -> tuple[Letter, ...]:
         self.looks += 1
@@ -57,6 +58,8 @@ class Tally:
     def took(self, firing: int, resolved: int, taken: Received) -> None: ...
 
     def waiting(self, letters: int) -> None: ...
+
+    def waiting_since(self, at: datetime | None) -> None: ...
 
     def unreadable(self) -> None: ...
 

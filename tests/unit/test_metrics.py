@@ -220,6 +220,13 @@ def test_a_standby_says_whether_it_reaches_the_store_until_it_leads_and_has_more
     assert value(metrics, "dependency_up", dependency="contacts") == 1
 
 
+def test_since_when_letters_wait_is_an_instant_and_0_while_none_does(metrics):
+    metrics.waiting_since(NOW)
+    assert value(metrics, "inbox_oldest_timestamp_seconds") == NOW.timestamp()
+    metrics.waiting_since(None)
+    assert value(metrics, "inbox_oldest_timestamp_seconds") == 0
+
+
 def test_a_failed_reload_shows_until_one_works(metrics):
     before = value(metrics, "config_hash")
     metrics.load_failed()

@@ -7,8 +7,8 @@ several daemons share: whoever is not elected stands by.
 
 from stopgap.store.database import Unreachable
 from stopgap.store.folder import DATABASE, LOCK
-from stopgap.store.inbox import Letter
+from stopgap.store.inbox import Letter, Waiting
 from stopgap.store.standby import Standby, join
 from stopgap.store.store import Store, open_store
 
-__all__ = ["DATABASE", "LOCK", "Letter", "Standby", "Store", "Unreachable", "join", "open_store"]
+__all__ = ["DATABASE", "LOCK", "Letter", "Standby", "Store", "Unreachable", "Waiting", "join", "open_store"]

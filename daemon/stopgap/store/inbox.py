@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Integer, bindparam, func, select
 from stopgap.errors import StoreError
 from stopgap.store import schema
 from stopgap.store.batch import Batch
-from stopgap.store.rows import decode, encode, micros
+from stopgap.store.rows import decode, encode, maybe_instant, micros
 
 MOST = 20_000  # letters that may wait; then senders are told to keep theirs
 TRIES = 5  # to read one
@@ -26,6 +26,8 @@ _PUT = schema.inbox.insert()
 _COUNT = select(func.count()).select_from(select(_inbox.number).limit(MOST).subquery())
 _READABLE = _inbox.tries < TRIES
 _NEWEST = select(func.max(_inbox.number)).where(_READABLE)
+_FIRST = select(_inbox.at).where(_READABLE).order_by(_inbox.number).limit(1)
+_WAITING = select(_NEWEST.scalar_subquery(), _FIRST.scalar_subquery())
 _SIZES = (
     select(_inbox.number, func.octet_length(_inbox.said))
     .where(_READABLE, _inbox.number <= bindparam("newest"))
@@ -57,6 +59,14 @@ class Letter:
     number: int = 0  # given by the box
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The number of the letter that came last, 0 where there is none, and when the first one came."""
+
+    newest: int = 0
+    since: datetime | None = None
+
+
 def put(connection: Connection, letter: Letter, at: datetime) -> None:
     """Leave a letter. Raises StoreError when too many wait."""
     if connection.execute(_COUNT).scalar_one() >= MOST:
@@ -65,9 +75,10 @@ def put(connection: Connection, letter: Letter, at: datetime) -> None:
     connection.execute(_PUT, {"at": micros(at), "said": encode(said)})
 
 
-def newest(connection: Connection) -> int:
-    """Return the number of the letter that came last, 0 when there is none."""
-    return connection.execute(_NEWEST).scalar() or 0
+def waiting(connection: Connection) -> Waiting:
+    """Return what waits; it is asked ten times a second, and reads no letter."""
+    newest, since = connection.execute(_WAITING).one()
+    return Waiting(newest or 0, maybe_instant(since))
 
 
 def letters(connection: Connection, most: int, newest: int) -> tuple[Letter, ...]:

@@ -25,7 +25,7 @@ from stopgap.store import appending, brakes, dialect, inbox, meeting, reading, s
 from stopgap.store.batch import Batch
 from stopgap.store.database import Database, reason
 from stopgap.store.delivery import Delivery
-from stopgap.store.inbox import Letter
+from stopgap.store.inbox import Letter, Waiting
 from stopgap.store.ledger import ledger
 from stopgap.store.pruning import Pruning
 from stopgap.store.rows import encode
@@ -199,9 +199,9 @@ class Store:
 
     # --- what other daemons have taken ---
 
-    async def newest_letter(self) -> int:
-        """Return the number of the letter that came last, 0 when there is none."""
-        return await self._read(inbox.newest)
+    async def letters_waiting(self) -> Waiting:
+        """Return which letter came last, and since when the first one waits."""
+        return await self._read(inbox.waiting)
 
     async def letters(self, most: int, newest: int) -> tuple[Letter, ...]:
         """Return the oldest letters, at most so many, and none that came after the newest."""
