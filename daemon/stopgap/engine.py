@@ -22,7 +22,7 @@ from stopgap.decide import decide
 from stopgap.errors import StoreError
 from stopgap.faults import Faults
 from stopgap.guard import FREED, WAITS, Reason
-from stopgap.incident import Event, EventKind as K, Incident, Phase, lets_go
+from stopgap.incident import Event, EventKind as K, Incident, Phase, lets_go, same_stage
 from stopgap.intake import Intake, Received
 from stopgap.journal import CONTROL, Journal, Line
 from stopgap.ledger import Brake, BrakeScope
@@ -240,7 +240,7 @@ class Engine:
     def _noted(self, asked: Incident, event: Event) -> None:
         """Take note of a probe's answer that says what the one before said; it is not worth a line."""
         state = self.incidents.get(asked.id)
-        if state is not None and state.seq == asked.seq:
+        if state is not None and same_stage(asked, state):
             self.incidents[asked.id] = apply(state, event)
 
     # --- deciding ---

@@ -366,3 +366,8 @@ def lease_end(incident: Incident, max_hold: timedelta) -> datetime | None:
     if incident.lease_from is None or not incident.held or incident.phase is Phase.CLOSED:
         return None
     return incident.lease_until or incident.lease_from + max_hold
+
+
+def same_stage(asked: Incident, now: Incident) -> bool:
+    """Tell whether an incident still asks what it asked, since the same instant."""
+    return (asked.phase, asked.phase_at, asked.rung) == (now.phase, now.phase_at, now.rung)

@@ -16,7 +16,7 @@ from stopgap.clock import Clock
 from stopgap.closing import closing_of
 from stopgap.decide import decide
 from stopgap.guard import Reason, Refusal, Request
-from stopgap.incident import PROBED, TARGET_LOCK, Event, EventKind as K, Incident, Phase
+from stopgap.incident import PROBED, TARGET_LOCK, Event, EventKind as K, Incident, Phase, same_stage
 from stopgap.journal import Journal
 from stopgap.moves import Act, Ask, Circumstances, Deed, Record, Settle, Start, TakeBack, record
 from stopgap.plan import PlannedProbe
@@ -84,7 +84,8 @@ class Performer:
             case Start():
                 said = await self.starter.start(state, rule, move, at, hurry)
                 if said is not None:
-                    await self._record(state, rule, said)
+                    now = self.starter.unmoved(state, rule, move)
+                    await self._record(now[0] if now is not None else state, rule, said)
             case Act() | Settle():
                 await self._act(state, rule, move, hurry)
             case TakeBack():
@@ -195,7 +196,12 @@ class Performer:
             else:
                 news.append(event)
         if news:
-            await self.recorder.append(state, *news)
+            await self.recorder.append(self._by_now(state), *news)
+
+    def _by_now(self, asked: Incident) -> Incident:
+        """Return how an incident stands when its probes have answered: an alert that joined meanwhile hides no answer."""
+        present = self.starter.present(asked.id)
+        return present[0] if present is not None and same_stage(asked, present[0]) else asked
 
     def _answer(self, key: str, probe: PlannedProbe, finding: Finding) -> Event:
         return self.recorder.event(

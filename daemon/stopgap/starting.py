@@ -242,17 +242,25 @@ class Starter:
 
     def _still(self, attempt: Attempt) -> tuple[Incident, Request] | None:
         """Return the incident and the request as they are now, None when another thing would be decided by now."""
-        present = self.present(attempt.state.id)
-        if present is None:
+        now = self.unmoved(attempt.state, attempt.rule, attempt.move)
+        if now is None:
             return None
-        state, rule, at = present
-        same = (state.labels, state.annotations) == (attempt.state.labels, attempt.state.annotations)
-        if not same or rule.version != attempt.rule.version or decide(state, rule, at) != attempt.move:
-            return None
+        state, rule, at = now
         fresh = petition(state, rule, attempt.planned, attempt.move.mode, self._planner.rulebook, at)
         if _is_measured(fresh) and fresh.limits.blast_radius == attempt.request.limits.blast_radius:
             fresh = replace(fresh, extent=attempt.request.extent)
         return state, fresh
+
+    def unmoved(
+        self, asked: Incident, rule: Rule, move: Start
+    ) -> tuple[Incident, Rule, Circumstances] | None:
+        """Return how an incident stands now, None when another thing would be decided, or planned, by now."""
+        present = self.present(asked.id)
+        if present is None:
+            return None
+        state, now, at = present
+        same = (state.labels, state.annotations) == (asked.labels, asked.annotations)
+        return present if same and now.version == rule.version and decide(state, now, at) == move else None
 
     async def _preconditions(self, attempt: Attempt) -> tuple[Event, ...] | Record:
         """Ask `only_if`; returns the answers, or the skipping of the rung."""
@@ -310,7 +318,9 @@ class Starter:
             text = "what it found has changed since a person approved it: asking again"
             stale = (self._recorder.event(K.REFUSED, reason=Reason.STALE_PLAN, text=text),)
         asking = self._asking(attempt, values, again=bool(stale))
-        await self._recorder.append(state, *stale, asking, undo={act: bound})
+        now = self._still(attempt)
+        if now is not None:
+            await self._recorder.append(now[0], *stale, asking, undo={act: bound})
         return False
 
     def _asking(self, attempt: Attempt, values: list[Json], *, again: bool) -> Event:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tests.unit.test_engine_guards import GENEROUS, HOUR, acted, hosts, per_host
 from tests.virtual import virtually
-from tests.world import Switch, World, alert, book, probe, rule, step
+from tests.world import MOCK, Switch, World, alert, book, probe, rule, step
 
 from stopgap.incident import Phase
 from stopgap.intake import SLICE
@@ -421,3 +421,41 @@ async def test_an_alert_that_fires_again_while_a_large_notification_of_its_end_i
     await reading
     await world.settle()
     assert world.incident.firing
+
+
+async def joined_while_asked(made, *ill):
+    """Return a world of slow probes in which an alert joins every second, and never while nothing is asked."""
+    world = await World((made,)).start()
+    world.say.takes = 2.3
+    world.say.verdicts |= dict.fromkeys(ill, Verdict.UNHEALTHY)
+    for i in range(30):
+        await world.fire(alert(instance=f"i{i}"))
+        await world.passes(seconds=1)
+    await world.engine.stop()
+    return world
+
+
+def careful_rule(**more):
+    made = rule(limits=GENEROUS)
+    return replace(made, ladder=(replace(made.ladder[0], only_if=(probe("fit"),), **more),))
+
+
+@virtually
+async def test_alerts_that_keep_joining_do_not_keep_a_person_from_being_asked():
+    world = await joined_while_asked(careful_rule(approval=timedelta(hours=1)))
+    assert "approval_requested" in world.words
+
+
+@virtually
+async def test_alerts_that_keep_joining_do_not_keep_a_rung_from_being_skipped():
+    world = await joined_while_asked(careful_rule(), "fit")
+    assert "rung_skipped" in world.words
+
+
+@virtually
+async def test_alerts_that_keep_joining_hide_no_answer_of_a_probe():
+    world = await joined_while_asked(rule(limits=GENEROUS))
+    assert "mitigated" in world.words
+    lasting = replace(MOCK, verify=(probe("ready", for_=timedelta(seconds=9)),))
+    world = await joined_while_asked(rule(limits=GENEROUS, ladder=(lasting,)))
+    assert "mitigated" in world.words  # what it said again was noted, too
