@@ -111,7 +111,12 @@ def _step_started(state: Incident, event: Event) -> Incident:
     before = state.steps.get(ref)
     tries = before.tries + 1 if before is not None and before.n == n else 1
     step = StepState(
-        StepStatus.STARTED, event.at, n=n, tries=tries, by_hand=bool(event.detail.get("by_hand"))
+        StepStatus.STARTED,
+        event.at,
+        n=n,
+        tries=tries,
+        changed=before is not None and before.changed,
+        by_hand=bool(event.detail.get("by_hand")),
     )
     reason = "" if state.reason == "brake" else state.reason
     return changed(state, steps={**state.steps, ref: step}, reason=reason)
@@ -151,8 +156,7 @@ def _step_unknown(state: Incident, event: Event) -> Incident:
 
 
 def _drifted(state: Incident, event: Event) -> Incident:
-    partly = bool(event.detail.get("changed"))
-    state = _step(StepStatus.SUCCEEDED, changed=partly, drifted=True)(state, event)
+    state = _taken_back(state, event, told=bool(event.detail.get("changed")), drifted=True)
     return changed(state, drifted=(*state.drifted, str(event.detail.get("detail", ""))))
 
 
@@ -161,7 +165,22 @@ def _step_reverted(state: Incident, event: Event) -> Incident:
     activated = any(ref.rung == rung and ref.role is Role.ACTIVATE for ref in state.steps)
     told = bool(event.detail.get("changed", True))
     # what was activated may still be in effect
-    return _step(StepStatus.SUCCEEDED, changed=told or activated)(state, event)
+    return _taken_back(state, event, told=told or activated)
+
+
+def _taken_back(state: Incident, event: Event, *, told: bool, drifted: bool = False) -> Incident:
+    """Let what is back be made effective; a person may have had tried again what had drifted, after all or some of that."""
+    rung, before = rung_of(event), state.steps.get(ref_of(event))
+    partly = before is not None and before.changed  # by a try before this
+    state = _step(StepStatus.SUCCEEDED, changed=told or partly, drifted=drifted)(state, event)
+    if not told:
+        return state
+    again = {
+        ref: _anew(step)
+        for ref, step in state.steps.items()
+        if ref.rung == rung and ref.role is Role.REACTIVATE and step.status is StepStatus.SUCCEEDED
+    }
+    return changed(state, steps={**state.steps, **again})
 
 
 def _update_rung(state: Incident, number: int, **changes: Any) -> Incident:
@@ -284,6 +303,7 @@ def _retried(state: Incident, event: Event) -> Incident:
         rung=number,
         steps=steps,
         used=state.used - {name},
+        cause=None,  # what a person had taken back is no order for what begins now
         approval=None,
         handed_over=False,
         applying=True,
@@ -299,7 +319,7 @@ def _once_more(step: StepState) -> StepState:
 
 
 def _anew(step: StepState) -> StepState:
-    return replace(_again(step), n=step.n + 1)
+    return replace(_again(step), n=step.n + 1, changed=False)
 
 
 def _shadow_planned(state: Incident, _: Event) -> Incident:
