@@ -85,6 +85,9 @@ class FakeJournal:
             raise self.error
         return TIMELINES.get(identifier, ())
 
+    async def document(self, version):
+        return {"version": version}
+
     async def closed(self, *, rule, target, before, limit):
         if before == CLOSED or target not in (None, "fly://old"):
             return ()
@@ -101,6 +104,7 @@ class FakeEngine:
     journal: FakeJournal = field(default_factory=FakeJournal)
     incidents: dict = field(default_factory=lambda: {i: fold(i, TIMELINES[i]) for i in (HELD, OPEN)})
     brakes: tuple = ()
+    released: str | None = None
     rulebook: object = field(default_factory=lambda: SimpleNamespace(rules={"hotel/pms": RULE}))
 
     def rule_of(self, state):
@@ -109,7 +113,8 @@ class FakeEngine:
     async def brake(self, brake: Brake):
         self.brakes = (*self.brakes, brake)
 
-    async def release(self, scope: BrakeScope, name: str, by: str):
+    async def release(self, scope: BrakeScope, name: str, by: str, why: str = ""):
+        self.released = why
         left = tuple(b for b in self.brakes if (b.scope, b.name) != (scope, name))
         was_on, self.brakes = len(left) < len(self.brakes), left
         return was_on
@@ -201,6 +206,7 @@ class Office:
             clock=FakeClock(),
             metrics=lambda: b"stopgap_up 1\n",
             reload=self._reload,
+            rebuild=lambda document: RULE,
             ready=lambda: {"store": "", "rules": "", **self.wrong},
             rehearser=self.rehearser,
             explainer=self.explainer,

@@ -289,6 +289,7 @@ class App:
             clock=self.clock,
             metrics=self.metrics.render,
             reload=self.reload,
+            rebuild=self._rebuild,
             ready=self._ready,
             rehearser=self.rehearser,
             explainer=Explainer(self.engine, self.clock, unreachable(self.context.contacts)),

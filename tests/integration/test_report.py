@@ -1,6 +1,7 @@
 """The report over HTTP and on the command line, of a running daemon and of a stopped one."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -58,6 +59,20 @@ async def test_a_report_is_markdown_of_a_live_or_a_closed_incident(identifier, s
     assert text.startswith(f"# Incident `{identifier}`: `PMSDown`\n")
     assert said in text
     assert "`Serve mock data`" in text
+
+
+async def test_a_report_tells_the_rule_as_it_was_when_the_incident_opened_whatever_is_loaded_now():
+    office = Office()
+    office.engine.rule_of = lambda state: None  # edited since, and the daemon restarted
+    _, __, text = await ask(office, CLOSED)
+    assert "`Serve mock data`" in text
+
+    def gone(_):
+        raise ValueError("its action is gone")
+
+    office.desk = replace(office.desk, rebuild=gone)
+    _, __, text = await ask(office, CLOSED)
+    assert "no longer known" in text
 
 
 async def test_a_report_names_the_incident_that_followed():

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -53,7 +53,7 @@ class Engine(Protocol):
         """Stop automatic changes, durably. Raises StoreError."""
         ...
 
-    async def release(self, scope: BrakeScope, name: str, by: str) -> bool:
+    async def release(self, scope: BrakeScope, name: str, by: str, why: str = "") -> bool:
         """Take off a brake; False when there was none. Raises StoreError."""
         ...
 
@@ -151,7 +151,7 @@ class Desk:
     """Everything behind the API. `ready` maps each check to what is wrong with it, or to an empty text.
 
     `dependencies` does so for what is outside, which is no reason not to be ready; `leads` tells whether it is certain that no
-    other daemon does.
+    other daemon does. `rebuild` builds the rule of a stored document again, and raises ValueError where that cannot be done.
     `hosts` are the names under which control may be asked, beside localhost and addresses (DNS rebinding). With `links`, whoever
     holds a signed link may answer the request for which it was sent.
     """
@@ -162,6 +162,7 @@ class Desk:
     clock: Clock
     metrics: Callable[[], bytes]
     reload: Callable[[], Awaitable[Reloaded]]
+    rebuild: Callable[[Any], Rule]
     ready: Callable[[], Mapping[str, str]]
     rehearser: Rehearser
     explainer: Explainer

@@ -95,7 +95,9 @@ def report(data: Path, wanted: str) -> str:
 
     async def work(journal: "Journal") -> str:
         from stopgap.api.report import read_story
+        from stopgap.config import build_rule
         from stopgap.report import report as write
+        from stopgap.stock import bare_context, build_catalog
         from stopgap.transitions import fold
 
         timeline = await journal.timeline(identifier)
@@ -103,21 +105,14 @@ def report(data: Path, wanted: str) -> str:
             fail(f"no incident {clean(identifier)}")
         live = {name: fold(name, events) for name, events in (await journal.live()).items()}
         state = fold(identifier, timeline)
-        rule = _rule(await journal.document(state.version))
-        return write(await read_story(journal, live.values(), state, timeline, rule, datetime.now(UTC)))
+        catalog = build_catalog(bare_context())
+
+        def rebuild(document: Any) -> "Rule":
+            return build_rule(document, catalog)
+
+        return write(await read_story(journal, live.values(), state, timeline, rebuild, datetime.now(UTC)))
 
     return _with(data, work)
-
-
-def _rule(document: Any) -> "Rule | None":
-    """Build a stored rule version again, if it still can be."""
-    from stopgap.config import build_rule
-    from stopgap.stock import bare_context, build_catalog
-
-    try:
-        return build_rule(document, build_catalog(bare_context()))
-    except ValueError:
-        return None
 
 
 def brakes(data: Path) -> list[dict[str, Any]]:
@@ -143,13 +138,13 @@ def brake(data: Path, scope: str, name: str, why: str, for_: timedelta | None, *
     _with(data, work)
 
 
-def release(data: Path, scope: str, name: str, *, by: str) -> None:
+def release(data: Path, scope: str, name: str, why: str, *, by: str) -> None:
     """Take a brake off."""
 
     async def work(journal: "Journal") -> bool:
         from stopgap.ledger import BrakeScope
 
-        return await journal.release(BrakeScope(scope), name, by, datetime.now(UTC))
+        return await journal.release(BrakeScope(scope), name, by, datetime.now(UTC), why)
 
     if not _with(data, work):
         fail("no such brake is on")
