@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.crash.book import SqliteBook
@@ -38,7 +39,7 @@ def test_what_a_dead_writer_committed_is_read_from_a_copy(tmp_path):
 
 def test_a_damaged_page_is_seen(tmp_path):
     book = left_by_a_dead_writer(tmp_path)
-    with sqlite3.connect(book.path) as db:
+    with closing(sqlite3.connect(book.path)) as db, db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     body = bytearray(book.path.read_bytes())

@@ -1,6 +1,7 @@
 """`kill -9` between any two lines of an incident, and inside its acts: it ends the same, and each effect happened once."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from tests.crash.knife import POINTS
@@ -54,7 +55,7 @@ async def test_killed_after_any_line_the_incident_ends_the_same_and_each_effect_
         assert len(shop.effects()) == 2
         shop.check()
         assert shop.kills == 1
-    with sqlite3.connect(tmp_path / "data" / "stopgap.db") as db:
+    with closing(sqlite3.connect(tmp_path / "data" / "stopgap.db")) as db, db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("SELECT count(*) FROM held").fetchone() == (0,)
 

@@ -1,6 +1,7 @@
 """The history in a daemon's own journal: written by the real store, read beside it."""
 
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -146,7 +147,7 @@ async def test_what_is_no_journal_is_an_error_that_says_what_was_expected(tmp_pa
     with pytest.raises(HistoryError, match="cannot be read"):
         await transitions(tmp_path)
     (tmp_path / "stopgap.db").unlink()
-    with sqlite3.connect(tmp_path / "stopgap.db") as other:
+    with closing(sqlite3.connect(tmp_path / "stopgap.db")) as other, other:
         other.execute("CREATE TABLE journal (incident, seq, at, kind, detail)")
         other.execute("INSERT INTO journal VALUES ('INC-1', 1, 1, 'opened', '{\"alerts\": 7}')")
     other.close()

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from tests.journal_examples import HandClock
@@ -34,13 +35,13 @@ def started(url: str) -> subprocess.Popen[str]:
 
 
 def at_revision(path, revision: str) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     connection.close()
 
 
 def without_the_last_revision(path) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("DROP TABLE leader; DROP TABLE inbox")
     connection.close()
     at_revision(path, "0004")

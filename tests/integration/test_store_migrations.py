@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -31,7 +32,7 @@ async def store(tmp_path, clock):
 
 
 def described(path: Path) -> set[tuple[str, str]]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     return {(name, " ".join(sql.split())) for name, sql in rows}
 
@@ -45,7 +46,7 @@ def parts(path: Path) -> set[tuple[str, tuple[str, ...]]]:
 
 
 def contents(path: Path) -> dict[str, list]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         names = [
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         ]
@@ -89,7 +90,7 @@ def test_a_migration_that_does_not_commit_leaves_nothing(tmp_path):
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path, clock):
     await (await open_store(tmp_path, clock)).close()
-    with sqlite3.connect(tmp_path / DATABASE) as connection:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(StoreError, match=r"schema 9999.*a newer one wrote it"):
@@ -168,7 +169,7 @@ async def test_rules_that_the_database_knew_before_are_not_new(tmp_path, clock):
 
 async def test_an_empty_database_of_the_first_release_is_brought_up_to_date(tmp_path, clock):
     made_by_the_first_release(tmp_path / DATABASE, clock)
-    with sqlite3.connect(tmp_path / DATABASE) as connection:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection, connection:
         for table in ("held", "permit", "journal", "incident", "rule_version"):
             connection.execute(f"DELETE FROM {table}")
     connection.close()
