@@ -11,6 +11,7 @@ from stopgap.explanation import Doing, Next
 from stopgap.guard import Reason, Refusal
 from stopgap.incident import EventKind as K, Phase, Ref, Role
 from stopgap.moves import Act, Ask, Case, Move, Record, Settle, Start, TakeBack, Wait
+from stopgap.rule import Mode, bounded
 
 
 def prospect(case: Case, move: Move, why: str = "") -> Next:  # noqa: PLR0911 - one table
@@ -82,15 +83,23 @@ def _waits(case: Case, until: datetime | None, why: str) -> Next:
     return _WAITING[state.phase](case, until, why)
 
 
+def _way_back(case: Case) -> str:
+    """Say by which order a person lets it act after all."""
+    state = case.state
+    if state.handed_over and not state.flaw:
+        return ": a person has it, who can give it back with `stopgap retry`"
+    may_act = bounded(case.rule.mode, case.at.bound) is not Mode.SHADOW
+    if state.mode == Mode.SHADOW and may_act and not state.drill:
+        return ": it opened in shadow, and acts once somebody says `stopgap adopt`"
+    return ""
+
+
 def _begins(case: Case, until: datetime | None, why: str) -> Next:
     state = case.state
     if not state.applying:
         left = f" ({state.reason})" if state.reason else ""
-        mine = state.handed_over and not state.flaw
-        back = ": a person has it, who can give it back with `stopgap retry`" if mine else ""
-        return Next(
-            Doing.NOTHING, f"do nothing more until its alerts are over{left}{back}", state.reason, why
-        )
+        text = f"do nothing more until its alerts are over{left}{_way_back(case)}"
+        return Next(Doing.NOTHING, text, state.reason, why)
     asked = pending(state)
     if asked is not None:
         text = f"wait for a person's yes until {clock(asked.until, case.now)}: no answer means no"

@@ -20,6 +20,7 @@ from tests.timelines import (
     undecided,
 )
 
+from stopgap.alert import DRILL
 from stopgap.explanation import Doing
 from stopgap.guard import Reason, Refusal
 from stopgap.incident import Cause, EventKind as K, Phase, Ref, Role
@@ -154,6 +155,22 @@ def test_whoever_is_handed_over_or_shadowed_does_nothing_more():
     timeline = Timeline().opens().begins().done().say(K.REVERT_STARTED, cause=Cause.PERSON, rungs=[0])
     timeline.undoes().undone().does()
     assert words(timeline) == (Doing.NOTHING, "do nothing more until its alerts are over")
+
+
+@pytest.mark.parametrize(
+    ("bound", "drill", "cure"),
+    [
+        (Mode.AUTO, "", ": it opened in shadow, and acts once somebody says `stopgap adopt`"),
+        (Mode.SHADOW, "", ""),
+        (Mode.AUTO, "game day", ""),
+    ],
+)
+def test_whoever_opened_in_shadow_and_could_act_by_now_says_by_which_order(bound, drill, cure):
+    alerts = {"a": {"labels": {DRILL: drill} if drill else {}}}
+    opened = Timeline().say(K.OPENED, rule="pack/rule", target="app", alerts=alerts, mode="shadow")
+    timeline = opened.say(K.SHADOW_PLANNED, rung=0)
+    said = f"do nothing more until its alerts are over (shadow){cure}"
+    assert words(timeline, bound=bound) == (Doing.NOTHING, said)
 
 
 def test_a_request_for_approval_waits_for_its_answer():
