@@ -19,6 +19,7 @@ def braked(brake: Brake) -> Event:
     return Event(EventKind.BRAKED, brake.since, {**detail, "until": until})
 
 
-def brake_released(scope: BrakeScope, name: str, by: str, at: datetime) -> Event:
-    """Return the event of a brake taken off."""
-    return Event(EventKind.BRAKE_RELEASED, at, {"scope": scope.value, "name": name, "by": by})
+def brake_released(scope: BrakeScope, name: str, by: str, at: datetime, why: str = "") -> Event:
+    """Return the event of a brake taken off; a reason is there where one was given."""
+    detail = {"scope": scope.value, "name": name, "by": by}
+    return Event(EventKind.BRAKE_RELEASED, at, {**detail, "why": why} if why else detail)

@@ -39,6 +39,12 @@ class Credential:
             self._admitted.add(authorization)
         return True
 
+    def refusal(self, authorization: str) -> str:
+        """Say why such a header lets nobody in: it shows no word, or another one."""
+        if self._shown(authorization[:LONGEST_HEADER]):
+            return "the control token given is wrong: it is not that of this daemon"
+        return "control needs its token: Authorization: Bearer …"
+
     def challenge(self) -> str:
         """Return the value of WWW-Authenticate (RFC 9110, 11.6.1) that a refusal carries."""
         return 'Bearer realm="stopgap", Basic realm="stopgap"' if self.basic else 'Bearer realm="stopgap"'

@@ -373,9 +373,9 @@ class Engine:
         self.brakes = (*self._brakes_but(brake.scope, brake.name), brake)
         self._touch_all()
 
-    async def release(self, scope: BrakeScope, name: str, by: str) -> bool:
+    async def release(self, scope: BrakeScope, name: str, by: str, why: str = "") -> bool:
         """Let automation decide anew from the present; False when there was no such brake."""
-        was_on = await self.journal.release(scope, name, by, self._clock.now())
+        was_on = await self.journal.release(scope, name, by, self._clock.now(), why)
         self.brakes = self._brakes_but(scope, name)
         self.performer.release((Reason.BRAKE,))
         self._touch_all()

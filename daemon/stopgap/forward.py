@@ -87,8 +87,9 @@ class Forward:
         return reply(told, 503 if self._standby.error else 200)
 
     async def _load_anew(self, request: web.Request) -> web.Response:
-        if not self._token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
-            raise Problem(401, "control needs its token: Authorization: Bearer …")
+        shown = request.headers.get(hdrs.AUTHORIZATION, "")
+        if not self._token.admits(shown):
+            raise Problem(401, self._token.refusal(shown))
         return reloaded(await self._reload())
 
     async def _pass_on(self, request: web.Request) -> web.Response:

@@ -215,7 +215,7 @@ class Journal(Protocol):
         """Put on a brake; one per scope and name, a second replaces the first."""
         ...
 
-    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime) -> bool:
+    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime, why: str = "") -> bool:
         """Take off a brake; False when there was none."""
         ...
 

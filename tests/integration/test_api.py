@@ -219,8 +219,9 @@ async def test_a_brake_goes_on_and_off():
         assert there.engine.brakes[0].until == NOW + timedelta(hours=1)
         assert (await there.ask("GET", "/api/v1/brake"))[1] == told
         assert (await there.ask("DELETE", "/api/v1/brake"))[0] == 404
+        assert (await there.ask("PUT", "/api/v1/brake", json={"by": "ada"}))[0] == 400  # without a reason
         status, told = await there.ask("DELETE", "/api/v1/brake?scope=rule&name=hotel/pms&by=ada")
-        assert (status, told) == (200, {"brakes": []})
+        assert (status, told, there.engine.released) == (200, {"brakes": []}, "")
 
 
 @pytest.mark.parametrize(

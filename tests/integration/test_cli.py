@@ -116,15 +116,26 @@ async def test_brakes_go_on_show_and_go_off(daemon):
         "tester",
         "audit",
     ]
-    assert (await daemon.run("brake", "off", "--pack", "hotel")).exit_code == 0
+    assert (await daemon.run("brake", "off", "--pack", "hotel", "--why", "done")).exit_code == 0
+    assert daemon.engine.released == "done"
     assert (await daemon.run("brake", "status")).stdout == "no brake is on\n"
 
 
 async def test_a_wrong_token_is_said_with_the_cure_and_is_not_shown(daemon):
     said = await daemon.run("incidents", STOPGAP_CONTROL_TOKEN="a wrong word")
     assert said.exit_code == 1
-    assert "STOPGAP_CONTROL_TOKEN_FILE" in said.stderr
+    assert "the control token given is wrong" in said.stderr
+    assert "(STOPGAP_CONTROL_TOKEN has it; set STOPGAP_CONTROL_TOKEN_FILE, or" in said.stderr
     assert "a wrong word" not in said.output
+    assert TOKEN not in said.output
+
+
+async def test_a_token_that_is_missing_is_not_said_to_be_wrong(daemon, tmp_path):
+    said = await daemon.run("incidents", STOPGAP_CONTROL_TOKEN=None, STOPGAP_DATA=str(tmp_path))
+    assert said.exit_code == 1
+    assert "control needs its token" in said.stderr
+    assert "(set STOPGAP_CONTROL_TOKEN_FILE, or" in said.stderr
+    assert "wrong" not in said.stderr
 
 
 async def test_the_token_is_found_in_a_file_or_in_the_daemons_directory(daemon, tmp_path):
@@ -170,7 +181,7 @@ def test_a_stopped_daemons_directory_can_be_braked_and_read(tmp_path):
     (on,) = json.loads(run("brake", "status", "--json", *data).stdout)
     assert (on["scope"], on["name"], on["why"]) == ("target", "fly://x", "audit")
     assert run("brake", "off", *data).exit_code == 1
-    assert run("brake", "off", *data, "--target", "fly://x").exit_code == 0
+    assert run("brake", "off", *data, "--target", "fly://x", "--why", "done").exit_code == 0
     assert run("incidents", "x", *data).exit_code == 1
 
 

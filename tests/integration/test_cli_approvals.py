@@ -59,7 +59,7 @@ def daemon(monkeypatch):
 
 
 async def test_approve_shows_what_will_be_done_and_approves_exactly_that(daemon):
-    said = await daemon.run("approve", "bbbbbb", "--why", "go")
+    said = await daemon.run("approve", "bbbbbb", "--why", "go", "--yes")
     assert (said.exit_code, said.stderr) == (0, "")
     assert daemon.orders.given == [(OPEN, "approve", "tester", "go", 3)]
     for words in (
@@ -73,6 +73,14 @@ async def test_approve_shows_what_will_be_done_and_approves_exactly_that(daemon)
     assert "\x1b" not in said.stdout
     assert max(map(len, said.stdout.splitlines())) <= 80
     assert said.stdout.splitlines()[-1].startswith(f"approved: {OPEN} is waiting")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+async def test_where_nobody_can_be_asked_once_more_saying_nothing_is_no_yes(daemon, more):
+    said = await daemon.run("approve", OPEN, *more)
+    assert (said.exit_code, daemon.orders.given) == (2, [])
+    assert said.stderr == "stopgap: not approved: no terminal to ask at; add --yes to approve it unasked\n"
+    assert ("PMS_TYPE=mock" in said.stdout) == (not more)  # what it would do is shown all the same
 
 
 async def test_approve_speaks_json_for_scripts(daemon):

@@ -356,7 +356,7 @@ async def test_a_brake_stops_inside_the_batch_and_is_told_in_control(journal: Jo
     second = Brake(BrakeScope.PACK, "pack", "bo", "still", clock.now())
     await journal.brake(second)
     assert await journal.brakes() == (second,)
-    assert await journal.release(BrakeScope.PACK, "pack", "bo", clock.now()) is True
+    assert await journal.release(BrakeScope.PACK, "pack", "bo", clock.now(), "done") is True
     assert await journal.release(BrakeScope.PACK, "pack", "bo", clock.now()) is False
     assert await journal.brakes() == ()
     told = await journal.timeline(CONTROL)
@@ -370,7 +370,10 @@ async def test_a_brake_stops_inside_the_batch_and_is_told_in_control(journal: Jo
         "why": "migration",
         "until": brake.until.isoformat(),
     }
-    assert told[2].detail == {"scope": "pack", "name": "pack", "by": "bo"}
+    assert told[2].detail == {"scope": "pack", "name": "pack", "by": "bo", "why": "done"}
+    await journal.brake(second)
+    await journal.release(BrakeScope.PACK, "pack", "bo", clock.now())
+    assert (await journal.timeline(CONTROL))[-1].detail == {"scope": "pack", "name": "pack", "by": "bo"}
 
 
 async def test_control_has_a_timeline_of_its_own_that_is_no_incident(journal: Journal, clock):

@@ -118,10 +118,22 @@ async def test_the_claim_ends_when_the_store_closes_or_cannot_open(tmp_path, clo
         await (await open_store(tmp_path, clock)).close()
 
 
-async def test_a_directory_that_cannot_be_is_refused_with_a_cure(tmp_path, clock):
+@pytest.mark.parametrize(
+    ("directory", "why"),
+    [
+        ("file", "file is a file; give"),
+        ("file/stopgap", "file/stopgap cannot be made: Not a directory; give"),
+        ("dangling", "dangling is no directory; give"),
+        ("/proc/stopgap", "/proc/stopgap cannot be made: No such file or directory; give"),
+        ("ours", "cannot use .*/ours: Is a directory; give"),
+    ],
+)
+async def test_a_directory_that_cannot_be_is_refused_with_a_cure(tmp_path, clock, directory, why):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="directory of its own"):
-        await open_store(tmp_path / "file" / "stopgap", clock)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "ours" / LOCK).mkdir(parents=True)
+    with pytest.raises(StoreError, match=f"{why}.*a directory of its own, such as --data"):
+        await open_store(tmp_path / directory, clock)
 
 
 # --- damage ---

@@ -37,6 +37,16 @@ def test_only_the_word_opens(shown, admitted):
     assert Credential(SecretStr("word"), basic=True).admits(shown) is admitted
 
 
+@pytest.mark.parametrize(
+    ("shown", "wrong"), [("Bearer other", True), ("Bearer ", False), ("", False), ("Basic eDp5", False)]
+)
+def test_a_refusal_tells_a_wrong_word_from_none(shown, wrong):
+    refusal = Credential(SecretStr("word")).refusal(shown)
+    assert ("is wrong" in refusal) == wrong
+    assert "other" not in refusal
+    assert refusal != Credential(SecretStr("word")).refusal("" if wrong else "Bearer other")
+
+
 def test_basic_is_refused_where_it_is_not_allowed():
     assert not Credential(SecretStr("word")).admits(basic(b"x:word"))
 

@@ -34,7 +34,7 @@ async def put(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """Take a brake off."""
     desk, said = request.app[DESK], query(request, BrakeOff)
-    if not await desk.engine.release(said.scope, said.name, said.by):
+    if not await desk.engine.release(said.scope, said.name, said.by, said.why):
         raise Problem(404, "no such brake is on")
     return reply(_on(desk))
 

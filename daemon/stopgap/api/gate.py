@@ -68,10 +68,11 @@ def gate(desk: Desk) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Answerer) -> web.StreamResponse:
         if request.path.startswith(CONTROL):
-            if not desk.token.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+            shown = request.headers.get(hdrs.AUTHORIZATION, "")
+            if not desk.token.admits(shown):
                 await _record_refusal(desk, seldom, request)
                 challenge = {str(hdrs.WWW_AUTHENTICATE): desk.token.challenge()}
-                raise Problem(401, "control needs its token: Authorization: Bearer …", headers=challenge)
+                raise Problem(401, desk.token.refusal(shown), headers=challenge)
             _check_place(request, desk.hosts)
         return await handler(request)
 

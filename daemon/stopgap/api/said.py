@@ -88,14 +88,20 @@ class Close(Said):
     keep: bool = False
 
 
-class BrakeOff(Said):
-    """Query of `DELETE /api/v1/brake`: which brake."""
+class _Braked(Said):
+    """Which brake is meant."""
 
     scope: BrakeScope = BrakeScope.GLOBAL
     name: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
-class BrakeOn(BrakeOff):
+class BrakeOff(_Braked):
+    """Query of `DELETE /api/v1/brake`."""
+
+    why: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class BrakeOn(_Braked):
     """Body of `PUT /api/v1/brake`; without `for` it stays on until it is released."""
 
     why: Why

@@ -7,9 +7,9 @@ import typer
 
 from stopgap.cli.client import URL, AsJson, Client, Url, Why, find, person
 from stopgap.cli.incidents import PATH, Identifier, standing
-from stopgap.cli.screen import clean, fail, show_json, wrapped
+from stopgap.cli.screen import WRONG_USAGE, clean, fail, show_json, wrapped
 
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask once more on a terminal.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing once more; needed where no terminal is.")]
 
 
 def approve(
@@ -22,10 +22,18 @@ def approve(
     asked = _pending(told)
     if not as_json:
         show(told, asked)
-    if not yes and sys.stdin.isatty() and not typer.confirm("Do this?", err=True):
-        fail("not approved")
+    if not yes:
+        _confirm()
     said = client.send("POST", f"{path}/approve", {"by": person(), "why": why, "request": asked["seq"]})
     _tell("approved", said, as_json=as_json)
+
+
+def _confirm() -> None:
+    """Have a person at a terminal say yes once more; where there is none, saying nothing is no yes."""
+    if not sys.stdin.isatty():
+        fail("not approved: no terminal to ask at; add --yes to approve it unasked", WRONG_USAGE)
+    if not typer.confirm("Do this?", err=True):
+        fail("not approved")
 
 
 def deny(identifier: Identifier, why: Why, url: Url = URL, as_json: AsJson = False) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stopgap.cli.client import URL, AsJson, Client, Url, person
+from stopgap.cli.client import URL, AsJson, Client, Url, Why, person
 from stopgap.cli.incidents import Data
 from stopgap.cli.screen import WRONG_USAGE, clean, fail, show_json, table
 
@@ -19,9 +19,7 @@ Target = Annotated[str | None, typer.Option(help="Only this target.")]
 
 @app.command()
 def on(
-    why: Annotated[
-        str, typer.Option("--why", help="The reason, for those who read it later.", show_default=False)
-    ],
+    why: Why,
     pack: Pack = None,
     rule: Rule = None,
     target: Target = None,
@@ -45,16 +43,21 @@ def on(
 
 @app.command()
 def off(
-    pack: Pack = None, rule: Rule = None, target: Target = None, data: Data = None, url: Url = URL
+    why: Why = "",
+    pack: Pack = None,
+    rule: Rule = None,
+    target: Target = None,
+    data: Data = None,
+    url: Url = URL,
 ) -> None:
     """Take a brake off; Stopgap decides anew from the present."""
     from stopgap.cli import stopped
 
     scope, name = _scope(pack, rule, target)
     if data is not None:
-        stopped.release(data, scope, name, by=person())
+        stopped.release(data, scope, name, why, by=person())
     else:
-        Client(url).send("DELETE", PATH, scope=scope, name=name, by=person())
+        Client(url).send("DELETE", PATH, scope=scope, name=name, by=person(), why=why or None)
     typer.echo(f"brake off: {f'{scope} {name}'.strip()}")
 
 

@@ -80,7 +80,7 @@ class Client:
     ) -> bytes:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         url = self._url + path + (f"?{urlencode(given)}" if given else "")
-        headers = {"Authorization": f"Bearer {token()}", "Accept": accept}
+        headers = {"Authorization": f"Bearer {_found()[0]}", "Accept": accept}
         sent = None
         if body is not None:
             sent, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
@@ -113,22 +113,24 @@ def _said(error: urllib.error.HTTPError) -> str:
     except (ValueError, KeyError, TypeError, OSError):
         text = f"the daemon answered {error.code}"
     if error.code == HTTPStatus.UNAUTHORIZED:
-        text += " (set STOPGAP_CONTROL_TOKEN_FILE, or STOPGAP_DATA to the daemon's directory)"
+        shown, place = _found()
+        told = f"{place} has it; " if shown else ""
+        text += f" ({told}set STOPGAP_CONTROL_TOKEN_FILE, or STOPGAP_DATA to the daemon's directory)"
     return clean(text)
 
 
-def token() -> str:
-    """Find the control token: STOPGAP_CONTROL_TOKEN, …_FILE, else `control.token` in the daemon's directory."""
+def _found() -> tuple[str, str]:
+    """Find the control token, and where: STOPGAP_CONTROL_TOKEN, …_FILE, else `control.token` in the daemon's directory."""
     if word := os.environ.get("STOPGAP_CONTROL_TOKEN"):
-        return word.strip()
+        return word.strip(), "STOPGAP_CONTROL_TOKEN"
     named = os.environ.get("STOPGAP_CONTROL_TOKEN_FILE")
     path = Path(named) if named else Path(os.environ.get("STOPGAP_DATA", "data")) / "control.token"
     try:
-        return path.read_text().strip()
+        return path.read_text().strip(), str(path)
     except OSError as error:
         if named:
             fail(f"the control token cannot be read: {error}", WRONG_USAGE)
-        return ""
+        return "", str(path)
 
 
 def person() -> str:

@@ -136,12 +136,12 @@ class MemoryJournal:
         self._control(braked(brake))
         self._tell()
 
-    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime) -> bool:
+    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime, why: str = "") -> bool:
         """Take off a brake; False when there was none."""
         await self._enter()
         was_on = self._brakes.pop((scope, name), None) is not None
         if was_on:
-            self._control(brake_released(scope, name, by, at))
+            self._control(brake_released(scope, name, by, at, why))
         self._tell()
         return was_on
 

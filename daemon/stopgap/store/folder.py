@@ -12,6 +12,7 @@ from stopgap.errors import StoreError
 DATABASE = "stopgap.db"
 LOCK = "stopgap.lock"
 PRIVATE_DIRECTORY, PRIVATE_FILE = 0o700, 0o600
+OWN = "give the user that runs stopgap a directory of its own, such as --data /var/lib/stopgap"
 
 
 class InUse(StoreError):  # noqa: N818 - named for what is so
@@ -20,13 +21,12 @@ class InUse(StoreError):  # noqa: N818 - named for what is so
 
 def claim(directory: Path) -> int:
     """Make the directory and its files private and ours; returns the lock's descriptor. Raises StoreError, with the cure."""
+    _make(directory)
     try:
         _make_private(directory)
         lock = _private_file(directory / LOCK)
     except OSError as error:
-        raise StoreError(
-            f"cannot use {directory}: {error.strerror}; give the user that runs stopgap a directory of its own"
-        ) from error
+        raise StoreError(f"cannot use {directory}: {error.strerror}; {OWN}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(lock, 0)
@@ -44,9 +44,19 @@ def release(lock: int) -> None:
     os.close(lock)
 
 
+def _make(directory: Path) -> None:
+    """Make the directory where there is none. Raises StoreError: a file may be there, or the place takes none."""
+    try:
+        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        there = "a file" if directory.is_file() else "no directory"
+        raise StoreError(f"{directory} is {there}; {OWN}") from error
+    except OSError as error:
+        raise StoreError(f"{directory} cannot be made: {error.strerror}; {OWN}") from error
+
+
 def _make_private(directory: Path) -> None:
     """Tighten the directory only when it is ours alone: a wrong path must not lock others out of theirs."""
-    directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
     foreign = any(not path.name.startswith("stopgap.") for path in directory.iterdir())
     if directory.stat().st_uid == os.geteuid() and not foreign:
         directory.chmod(PRIVATE_DIRECTORY)

@@ -185,9 +185,9 @@ class Store:
         check_texts(brake.name, brake.by, brake.why)
         await self._write(lambda batch: brakes.put_on(batch, brake))
 
-    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime) -> bool:
+    async def release(self, scope: BrakeScope, name: str, by: str, at: datetime, why: str = "") -> bool:
         """Take off a brake; False when there was none."""
-        event = brake_released(scope, name, by, at)
+        event = brake_released(scope, name, by, at, why)
         encode(event.detail)
         return await self._write(lambda batch: brakes.take_off(batch, event))
 
