@@ -8,20 +8,25 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from stopgap.backends import BACKENDS
 from stopgap.backends.capability import Place
 from stopgap.catalog import Catalog
+from stopgap.config.model import ProbeKeys, StepKeys
 from stopgap.duration import print_duration
 
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 _HEADS = {"action": "Actions", "probe": "Probes", "place": "Places"}
 _ABOUT = {
-    "action": "What a step can do. Every step also takes `timeout`, `retries`, `optional` and `title`.",
-    "probe": "What `verify`, `recovered` and `only_if` can ask. Each also takes `after`, `within`, `for`, `every` and `timeout`.",
+    "action": "What a step can do. Every step also takes these keys, beside the name of its action:",
+    "probe": "What `verify`, `recovered` and `only_if` can ask. Each also takes these keys, beside its name:",
     "place": "What stands behind `at`: the scheme says where something lives, so that one var moves a rule elsewhere.",
 }
+
+
+_KEYS: Mapping[str, type[BaseModel]] = {"action": StepKeys, "probe": ProbeKeys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,12 @@ def entries(catalog: Catalog) -> tuple[Entry, ...]:
     return (*actions, *probes, *sorted(map(_place, BACKENDS), key=lambda entry: entry.name))
 
 
+def beside(kind: str) -> tuple[Parameter, ...]:
+    """Return the keys that every entry of this kind takes beside its name."""
+    model = _KEYS.get(kind)
+    return () if model is None else tuple(each for each in _keys(model) if each.name not in (kind, "params"))
+
+
 def _action(name: str, one: Any) -> Entry:
     limit = f"time limit {print_duration(one.timeout)}"
     return Entry("action", name, *_told(type(one)), _parameters(one), (f"danger: {one.danger}", limit))
@@ -89,7 +100,11 @@ def _told_of(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def _parameters(one: Any) -> tuple[Parameter, ...]:
-    fields: Mapping[str, FieldInfo] = one.params.model_fields
+    return _keys(one.params)
+
+
+def _keys(model: type[BaseModel]) -> tuple[Parameter, ...]:
+    fields: Mapping[str, FieldInfo] = model.model_fields
     return tuple(
         Parameter(field.alias or name, _default(field), " ".join((field.description or "").split()))
         for name, field in fields.items()
@@ -124,7 +139,7 @@ def _page(all_: tuple[Entry, ...]) -> Iterator[str]:
     for kind, head in _HEADS.items():
         chosen = [entry for entry in all_ if entry.kind == kind]
         links = " · ".join(f"[{entry.name}](#{_anchor(entry)})" for entry in chosen)
-        yield from ("", f"## {head}", "", _ABOUT[kind], "", links)
+        yield from ("", f"## {head}", "", _ABOUT[kind], *_table(beside(kind)), "", links)
         for entry in chosen:
             yield from _section(entry)
 
@@ -143,11 +158,15 @@ def _section(entry: Entry) -> Iterator[str]:
             "",
             f"Can: {', '.join(entry.facts)}." if entry.kind == "place" else f"{' · '.join(entry.facts)}",
         )
-    if entry.parameters:
+    yield from _table(entry.parameters)
+
+
+def _table(keys: tuple[Parameter, ...]) -> Iterator[str]:
+    if keys:
         yield from ("", "| key | default | means |", "|---|---|---|")
-        for each in entry.parameters:
-            default = "required" if each.default is None else f"`{each.default}`" if each.default else ""
-            yield f"| `{each.name}` | {default} | {each.text.replace('|', chr(92) + '|')} |"
+    for each in keys:
+        default = "required" if each.default is None else f"`{each.default}`" if each.default else ""
+        yield f"| `{each.name}` | {default} | {each.text.replace('|', chr(92) + '|')} |"
 
 
 def _written(entry: Entry) -> tuple[str, ...]:

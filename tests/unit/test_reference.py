@@ -6,7 +6,7 @@ import pytest
 
 from stopgap.backends import BACKENDS, locate
 from stopgap.backends.capability import Place
-from stopgap.reference import entries, markdown
+from stopgap.reference import beside, entries, markdown
 from stopgap.stock import bare_context, build_catalog
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,14 @@ def test_each_has_a_gist_an_example_and_a_description_of_every_key(entry):
     assert entry.gist.endswith((".", ")"))
     assert entry.example
     assert all(each.text.endswith(".") for each in entry.parameters)
+
+
+def test_the_keys_beside_actions_and_probes_are_described():
+    assert [each.name for each in beside("probe")] == ["after", "within", "for", "every", "timeout"]
+    assert [each.name for each in beside("action")] == ["timeout", "retries", "optional", "title"]
+    assert all(each.text.endswith(".") for kind in ("action", "probe") for each in beside(kind))
+    assert "| `within` | `1m` |" in PAGE.read_text()
+    assert beside("place") == ()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ class Exec(Action[ExecParams]):
     kept before the step, tells afterwards whether the step was done or somebody else changed it, and is the stdin of `revert`.
     At the time limit the whole process group is killed. Secrets go into `env` or `stdin`.
 
+    After the daemon was killed in the middle of it, what `observe` prints tells whether the step was done; without `observe` only
+    an `idempotent` one is run again, and any other is handed over. A command that a killed daemon left may still run then: a
+    systemd unit (`KillMode=mixed`, as in deploy/) or a container ends it with the daemon.
+
     ```yaml
     exec:
       argv: [/usr/local/bin/queue-limit, set, "50"]

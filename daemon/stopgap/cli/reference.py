@@ -9,7 +9,9 @@ import typer
 from stopgap.cli.screen import REFUSED, clean, columns, fail, show_json, wrapped
 
 if TYPE_CHECKING:
-    from stopgap.reference import Entry
+    from collections.abc import Iterable
+
+    from stopgap.reference import Entry, Parameter
 
 
 def actions(
@@ -40,6 +42,8 @@ def actions(
 
 
 def _explain(entry: "Entry") -> None:
+    from stopgap.reference import beside
+
     facts = f"can {', '.join(entry.facts)}" if entry.kind == "place" else ", ".join(entry.facts)
     typer.echo(f"{entry.kind} {entry.name}" + (f"  ({facts})" if facts else ""))
     for paragraph in entry.prose:
@@ -49,11 +53,19 @@ def _explain(entry: "Entry") -> None:
         typer.echo("")
         for line in entry.example.splitlines():
             typer.echo(f"    {line}")
-    if entry.parameters:
-        typer.echo("")
-        for each in entry.parameters:
-            default = (
-                " Required." if each.default is None else f" Default: {each.default}." if each.default else ""
-            )
-            wrapped(f"  {each.name:<13}", each.text + default)
+    _list(entry.parameters)
+    known = beside(entry.kind)
+    if known:
+        typer.echo(f"\nBeside `{entry.name}:` every {'step' if entry.kind == 'action' else 'probe'} takes:")
+    _list(known)
     typer.echo("")
+
+
+def _list(keys: "Iterable[Parameter]") -> None:
+    for number, each in enumerate(keys):
+        if not number:
+            typer.echo("")
+        default = (
+            " Required." if each.default is None else f" Default: {each.default}." if each.default else ""
+        )
+        wrapped(f"  {each.name:<13}", each.text + default)

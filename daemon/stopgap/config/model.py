@@ -84,7 +84,9 @@ class ProbeKeys(Keys):
     ] = timedelta()
     every: Annotated[
         Annotated[Duration, AfterValidator(_not_hasty)] | None,
-        Field(description="How often it is asked: 5s while verifying, a minute while holding or recovering."),
+        Field(
+            description="How often it is asked: 5s while verifying; a minute while holding or recovering, and when `hold` is over."
+        ),
     ] = None
     timeout: Annotated[
         TimeLimit, Field(description="How long one answer may take; no answer is unknown.")
