@@ -65,7 +65,7 @@ def entries(catalog: Catalog) -> tuple[Entry, ...]:
 def beside(kind: str) -> tuple[Parameter, ...]:
     """Return the keys that every entry of this kind takes beside its name."""
     model = _KEYS.get(kind)
-    return () if model is None else tuple(each for each in _keys(model) if each.name not in (kind, "params"))
+    return () if model is None else tuple(each for each in keys(model) if each.name not in (kind, "params"))
 
 
 def _action(name: str, one: Any) -> Entry:
@@ -100,10 +100,11 @@ def _told_of(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def _parameters(one: Any) -> tuple[Parameter, ...]:
-    return _keys(one.params)
+    return keys(one.params)
 
 
-def _keys(model: type[BaseModel]) -> tuple[Parameter, ...]:
+def keys(model: type[BaseModel]) -> tuple[Parameter, ...]:
+    """Return the keys of a model, as they are written."""
     fields: Mapping[str, FieldInfo] = model.model_fields
     return tuple(
         Parameter(field.alias or name, _default(field), " ".join((field.description or "").split()))

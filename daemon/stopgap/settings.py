@@ -118,7 +118,8 @@ class Settings(StoreSettings):
         description="URL outside that hears regularly that notifications could be taken; may be a secret.",
     )
     heartbeat_every: Duration = Field(
-        timedelta(minutes=1), description="How often it hears so; the service outside must wait for longer."
+        timedelta(minutes=1),
+        description="How often the heartbeat URL hears so; the service outside must wait for longer.",
     )
     vars: Annotated[tuple[Path, ...], Listed] = Field(
         (), description="YAML files with vars that outrank the packs'."

@@ -22,6 +22,7 @@ from stopgap.cli import (
     report,
     rules,
     schema,
+    settings,
     test,
 )
 
@@ -72,6 +73,7 @@ app.command()(incidents.adopt)
 app.add_typer(brake.app, name="brake")
 app.command()(reference.actions)
 app.command()(schema.schema)
+app.command()(settings.settings)
 app.command()(migrate.migrate)
 app.command()(backup.backup)
 app.command()(daemon.demo)

@@ -85,7 +85,7 @@ def serve(
     vars_: VarsFiles = None,
     var: Vars = None,
 ) -> None:
-    """Run the daemon. Every flag is also STOPGAP_…; secrets come only from the environment or from files."""
+    """Run the daemon. Every flag is also STOPGAP_…, secrets are only that: `stopgap settings` lists all, with their defaults."""
     given = {"rules": rules, "data": data, "listen": listen, "prometheus": prometheus, "mode": mode}
     given |= {"probation": probation, "heartbeat_every": heartbeat_every, "retention": retention}
     given |= {"peer_url": peer_url, "leader_ttl": leader_ttl}
