@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from stopgap.duration import print_duration
 from stopgap.guard import GUARDS, Reason
 from stopgap.incident import Event, EventKind as K, Incident, Phase
-from stopgap.rule import Escalation, Rule
+from stopgap.rule import Escalation, Mode, Rule
 
 DEFAULT = "default"
 ALWAYS = frozenset(
@@ -54,7 +54,10 @@ def hearers(rule: Rule, event: Event, state: Incident) -> tuple[str, ...]:
     """Return who hears of an event at once; `state` is the one after it."""
     if event.kind is K.NOTIFIED:
         return ()
-    names = wanted(rule, event.kind) or ((DEFAULT,) if must_hear(event, state) else ())
+    names = wanted(rule, event.kind)
+    if early_end(event, state):  # nobody will hear that it is mitigated, so they hear of this
+        names = tuple(dict.fromkeys((*names, *wanted(rule, K.MITIGATED))))
+    names = names or ((DEFAULT,) if must_hear(event, state) else ())
     if event.kind is K.DRILL_OVERTAKEN:  # whoever took it for a drill must hear how it stands
         names = tuple(dict.fromkeys((*names, *_would_have_heard(rule, state))))
     if event.kind is not K.NOTIFY_FAILED:
@@ -62,6 +65,12 @@ def hearers(rule: Rule, event: Event, state: Incident) -> tuple[str, ...]:
     if event.detail.get("when") == K.NOTIFY_FAILED:
         return ()  # or nobody would ever be done with failing
     return tuple(name for name in names if name != event.detail.get("contact"))
+
+
+def early_end(event: Event, state: Incident) -> bool:
+    """Tell whether the alerts are over before anything was known to help, while something is changed; `state` is the one after."""
+    ends = event.kind is K.RESOLVED and state.mitigated_at is None
+    return ends and bool(state.held) and state.mode != Mode.SHADOW
 
 
 def _would_have_heard(rule: Rule, state: Incident) -> tuple[str, ...]:
@@ -94,4 +103,4 @@ def must_hear(event: Event, state: Incident) -> bool:
         return bool(detail.get("by_hand"))
     if event.kind is K.PROBE_UNKNOWN:  # held because nothing can prove recovery
         return not detail.get("probe")
-    return event.kind in ALWAYS
+    return event.kind in ALWAYS or early_end(event, state)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from types import MappingProxyType
 
-from stopgap.audience import DEFAULT, hearers
+from stopgap.audience import DEFAULT, early_end, hearers, wanted
 from stopgap.guard import Reason
 from stopgap.incident import Answer, Event, EventKind as K, Incident, Phase
 from stopgap.rule import Escalation, Mode, Rule
@@ -25,7 +25,7 @@ from stopgap.value import cheaply_made
 MITIGATED, ACKNOWLEDGED = "mitigated", "acknowledged"  # what `even_if` may name
 AFTER, EVERY = "after", "every"
 ENDS = frozenset({K.RESOLVED, K.CLOSED})
-"""What only those hear who were told of the incident before."""
+"""What only those hear who were told of the incident before (of an early end, all hear once)."""
 SITE = Rule(
     pack="", name="control", version="", matchers=(), escalate=(Escalation(K.STORM_BEGAN, (DEFAULT,)),)
 )
@@ -53,11 +53,12 @@ class Due:
 @cheaply_made
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """An event of which these contacts have still to hear."""
+    """An event of which these contacts have still to hear; `newly`: even who was told of nothing before."""
 
     seq: int
     kind: K
     contacts: tuple[str, ...]
+    newly: bool = True
 
 
 @cheaply_made
@@ -93,7 +94,10 @@ class Started:
 @cheaply_made
 @dataclass(frozen=True, slots=True)
 class Docket:
-    """What one timeline leaves to be told. `rung` is how far each contact was told of each clock, `heard` who heard anything."""
+    """What one timeline leaves to be told. `rung` is how far each contact was told of each clock, `heard` who heard anything.
+
+    `early` once its alerts were over before anything was known to help.
+    """
 
     untold: tuple[Untold, ...] = ()
     counts: Mapping[frozenset[str], Count] = field(default_factory=lambda: MappingProxyType({}))
@@ -101,6 +105,7 @@ class Docket:
     rung: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     heard: frozenset[str] = frozenset()
     acknowledged: bool = False
+    early: bool = False
 
 
 def note(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
@@ -109,15 +114,21 @@ def note(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
         docket = settled(docket, event)
     elif event.kind is K.ACKNOWLEDGED:
         docket = replace(docket, acknowledged=True)
-    contacts = hearers(rule, event, state)
-    if (
-        event.kind is K.RESOLVED
-    ):  # closed comes once, but an alert may be resolved before anybody has heard that it fires
-        awaited = {name for untold in docket.untold for name in untold.contacts}
-        contacts = tuple(name for name in contacts if name in docket.heard | awaited)
-    if contacts:
-        docket = replace(docket, untold=(*docket.untold, Untold(event.seq, event.kind, contacts)))
+    docket = _untold(docket, event, state, rule)
     return _timed(docket, event, state, rule) if rule.clocks else docket
+
+
+def _untold(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
+    """Add an event to what is still to be told, if anybody hears of it."""
+    contacts, newly = hearers(rule, event, state), event.kind not in ENDS
+    if early_end(event, state) and not docket.early:  # once: it may be over, and fire again, every minute
+        docket, newly = replace(docket, early=True), True
+    elif event.kind is K.RESOLVED:  # often, and before anybody has heard that it fires: closed comes once
+        awaited = {name for untold in docket.untold for name in untold.contacts}
+        contacts = tuple(name for name in wanted(rule, event.kind) if name in docket.heard | awaited)
+    if not contacts:
+        return docket
+    return replace(docket, untold=(*docket.untold, Untold(event.seq, event.kind, contacts, newly)))
 
 
 def docket_of(events: Iterable[Event], identifier: str, rule: Rule) -> tuple[Docket, Incident]:
@@ -175,8 +186,8 @@ def _events_due(docket: Docket, state: Incident, rule: Rule) -> Iterator[Due]:
         if untold.kind is K.APPROVAL_REQUESTED and not _still_asked(state, untold.seq):
             continue
         for contact in untold.contacts:
-            if untold.kind not in ENDS or contact in docket.heard:
-                yield Due(contact, untold.kind, of=untold.seq, entry=_entry_of(rule, untold.kind, contact))
+            if untold.newly or contact in docket.heard:
+                yield Due(contact, untold.kind, of=untold.seq, entry=_entry_of(rule, untold, contact))
 
 
 def _still_asked(state: Incident, request: int) -> bool:
@@ -187,10 +198,13 @@ def _still_asked(state: Incident, request: int) -> bool:
     return asked.request == request and asked.answer is Answer.PENDING
 
 
-def _entry_of(rule: Rule, kind: K, contact: str) -> int | None:
-    for i, step in enumerate(rule.escalate):
-        if step.when == kind and contact in step.notify and not step.after and not step.every:
-            return i
+def _entry_of(rule: Rule, untold: Untold, contact: str) -> int | None:
+    """Return the entry that tells a contact of an event; of an early end that of `mitigated`, in whose place it is heard."""
+    kinds = (K.RESOLVED, K.MITIGATED) if untold.kind is K.RESOLVED and untold.newly else (untold.kind,)
+    for kind in kinds:
+        for i, step in enumerate(rule.escalate):
+            if step.when == kind and contact in step.notify and not step.after and not step.every:
+                return i
     return None
 
 

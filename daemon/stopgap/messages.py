@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from stopgap.audience import clock_words
+from stopgap.audience import clock_words, early_end
 from stopgap.duration import span
 from stopgap.escalation import ENDS, EVERY, Due, calm, shadowed
 from stopgap.incident import Event, EventKind as K, Incident
@@ -99,9 +99,8 @@ def _mark(state: Incident) -> str:
 
 def _wording_of(about: Occasion) -> Wording:
     entry = about.rule.escalate[about.due.entry] if about.due.entry is not None else None
-    usual = (
-        RESOLUTION if about.due.when in ENDS else UPDATE if about.heard or about.due.clock else DECLARATION
-    )
+    ends = about.due.when in ENDS and not _early(about)
+    usual = RESOLUTION if ends else UPDATE if about.heard or about.due.clock else DECLARATION
     name = entry.message if entry is not None and entry.message else usual
     return about.rule.messages.get(name) or WORDINGS.get(name) or WORDINGS[usual]
 
@@ -157,8 +156,9 @@ def _event(about: Occasion) -> str:
         return "needs a person"
     if about.event.kind is K.DRILL_OVERTAKEN:
         return "no drill any more, it fires in earnest"
-    if _undecided(about.event):
-        return "nobody knows whether it helped"
+    if _undecided(about.event) or _early(about):
+        who = "alerts over before anybody" if _early(about) else "nobody"
+        return f"{who} knows whether it helped"
     words = about.event.kind.replace("_", " ")
     if about.event.kind is K.NOTIFY_FAILED:
         return (
@@ -180,6 +180,18 @@ def _undecided(event: Event) -> bool:
     return event.kind is K.RUNG_HELD and detail.get("verdict") == "unknown" and not detail.get("go_on")
 
 
+def _early(about: Occasion) -> bool:
+    """Tell whether its alerts are over before anything was known to help."""
+    return about.event is not None and early_end(about.event, about.state)
+
+
+def _stays(state: Incident) -> str:
+    """Say for how long what was changed stays where its alerts were over so early."""
+    if all(state.rungs[number].kept for number in state.held):
+        return "what was changed stays in place: the rule keeps it"
+    return "what was changed stays in place until the cause is proven gone, or a person takes it back"
+
+
 def _missed(rule: Rule, event: Event) -> str:
     """Say what a contact was not told."""
     number = str(event.detail.get("clock", "")).split("/")[1:2]
@@ -196,6 +208,7 @@ def _details(about: Occasion) -> str:
     said = [str(detail[key]) for key in ("text", "why", "detail", "reason") if detail.get(key)]
     if _undecided(about.event):
         said.append("its probes have no answer; what was done stays, and they are asked again")
+    said += [_stays(about.state)] if _early(about) else []
     said += [f"undo by hand: {undo}" for undo in detail.get("undo", ())]
     said += [f"then say: stopgap done {about.state.id}"] if detail.get("by_hand") else []
     return "\n".join(one_line(line, 2 * LONGEST_VALUE) for line in said[: 2 * MOST_WORDS])

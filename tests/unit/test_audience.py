@@ -3,7 +3,7 @@
 import pytest
 from tests.timelines import START, Timeline, incident, keeps, rule, rung
 
-from stopgap.audience import audience, must_hear, wanted
+from stopgap.audience import audience, early_end, hearers, must_hear, wanted
 from stopgap.incident import Event, EventKind as K, Phase
 from stopgap.rule import Escalation
 
@@ -49,3 +49,16 @@ def test_default_hears_what_nobody_may_miss_unless_the_rule_tells_somebody():
 def test_some_moments_must_be_heard_only_where_they_leave_something_undone(phase, kind, detail, heard):
     timeline: Timeline = incident(phase)
     assert must_hear(Event(kind, START, detail), timeline.state) is heard
+
+
+def test_who_hears_that_it_ends_early_is_told_of_either_else_default():
+    timeline = incident(Phase.VERIFYING).over().does()
+    event, state = timeline.events[-1], timeline.state
+    assert early_end(event, state)
+    assert must_hear(event, state)
+    told = (Escalation(K.MITIGATED, ("a", "b")), Escalation(K.RESOLVED, ("b", "c")))
+    assert hearers(rule(escalate=told), event, state) == ("b", "c", "a")
+    assert hearers(rule(escalate=told[:1]), event, state) == ("a", "b")
+    assert hearers(rule(), event, state) == ("default",)
+    late = incident(Phase.RECOVERING)
+    assert hearers(rule(escalate=told), late.events[-1], late.state) == ("b", "c")

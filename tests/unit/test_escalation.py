@@ -109,6 +109,55 @@ def test_a_resolution_that_nobody_waited_for_is_not_told_later():
     assert told.names == []
 
 
+def test_who_would_have_heard_that_it_is_mitigated_hears_that_it_ends_before_anybody_knows():
+    told = Told(
+        Escalation(K.MITIGATED, ("a", "b")),
+        Escalation(K.MITIGATED, ("customers",), message="degraded"),
+        Escalation(K.RESOLVED, ("c", "a")),
+        Escalation(K.CLOSED, ("a",)),
+    )
+    told.opens().verifying().over().does()
+    of = told.state.seq
+    assert told.due == (
+        Due("c", "resolved", of=of, entry=2),
+        Due("a", "resolved", of=of, entry=2),
+        Due("b", "resolved", of=of, entry=0),
+        Due("customers", "resolved", of=of, entry=1),
+    ), "who hears it in the place of `mitigated` reads what was written for that"
+    told.tell().say(K.CLOSED, outcome="recovered")
+    assert told.names == [("a", "closed")]
+
+
+@pytest.mark.parametrize("escalate", [(), (Escalation(K.MITIGATED, ("a",), after=MINUTE),)])
+def test_an_early_end_that_no_rule_tells_reaches_the_default(escalate):
+    told = Told(*escalate).opens().verifying().over().does()
+    assert told.names == [(DEFAULT, "resolved")]
+
+
+def test_an_early_end_is_told_once_however_often_it_fires_again():
+    told = Told(Escalation(K.MITIGATED, ("a",)), Escalation(K.RESOLVED, ("b", "c"))).opens().verifying()
+    told.over().does().say(K.NOTIFIED, contact="b", when="resolved", of=told.state.seq)
+    told.say(K.NOTIFY_FAILED, contact="c", when="resolved", of=told.state.seq - 1).tell()
+    told.fires().over().does()
+    assert told.names == [("b", "resolved")], "from then on as ever: who is told of `resolved`, and has heard"
+
+
+@pytest.mark.parametrize("known", ["mitigated", "nothing held", "taken back", "shadow"])
+def test_an_end_of_what_is_known_or_of_nothing_is_none_too_early(known):
+    told = Told(Escalation(K.MITIGATED, ("b",)), Escalation(K.RESOLVED, ("b",)))
+    told.opens(**({"mode": "shadow"} if known == "shadow" else {}))
+    match known:
+        case "mitigated":
+            told.mitigates().tell(K.NOTIFY_FAILED).tell()
+        case "nothing held":
+            told.verifying(resources=[])
+        case "taken back":
+            told.verifying().person_reverts().undoes().undone().say(K.REVERTED, rungs=[0])
+        case _:
+            told.verifying()
+    assert told.over().say(K.RESOLVED).names == []
+
+
 def test_nobody_is_asked_for_what_is_decided():
     told = Told().opens().say(K.APPROVAL_REQUESTED, rung=0, until=START.isoformat())
     assert told.names == [(DEFAULT, "approval_requested")]

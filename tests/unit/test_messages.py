@@ -83,6 +83,27 @@ def test_a_rung_of_which_nobody_knows_whether_it_helped_says_so():
         assert "no answer" not in body
 
 
+def test_who_hears_that_it_ends_early_is_told_that_what_was_changed_stays_and_of_no_end():
+    timeline = opened().verifying().over().does()
+    title, body = about(timeline)
+    assert title == "[P1] pack/rule on app: alerts over before anybody knows whether it helped"
+    stays = "what was changed stays in place until the cause is proven gone, or a person takes it back"
+    assert body.splitlines()[:2] == ["Serve from mock data", stays]
+    assert "phase recovering, incident INC-1" in body
+    assert about(timeline, heard=True)[1].splitlines()[0] == stays, "an update, and no resolution"
+
+
+def test_what_the_rule_keeps_is_not_said_to_go_back():
+    timeline = opened().verifying(on_resolve="keep").over().does()
+    assert "what was changed stays in place: the rule keeps it" in about(timeline)[1]
+
+
+def test_an_end_of_what_is_known_is_a_resolution():
+    title, body = about(opened().mitigated().over().does(), heard=True)
+    assert title == "[P1] pack/rule on app: resolved"
+    assert "stays" not in body
+
+
 def test_a_clock_says_how_long_it_lasts_and_when_it_rings_next():
     timeline = opened().say(K.REFUSED, reason="budget_rule", text="3 of 3 used").later(minutes=30)
     assert about(timeline, clock="every/0/1", entry=0) == (

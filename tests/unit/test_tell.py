@@ -53,6 +53,32 @@ async def test_the_rules_own_escalation_takes_the_place_of_the_default():
 
 
 @virtually
+async def test_an_end_before_verify_is_done_is_told_at_once_and_its_close_too_though_it_was_never_mitigated():
+    people = People(DEFAULT, "chat")
+    told_of = tuple(Escalation(when=kind, notify=("chat",)) for kind in (K.MITIGATED, K.CLOSED))
+    world = await told(
+        people, escalate=(*told_of, Escalation(K.OPENED, ("chat",), after=timedelta(minutes=5)))
+    )
+    world.say.verdicts["ready"] = Verdict.UNHEALTHY
+    await world.fire()
+    await world.passes(seconds=20)
+    await world.resolve()
+    await world.passes(seconds=1)
+    early = ("chat", "alerts over before anybody knows whether it helped")
+    assert (people.what, world.incident.held) == ([early], (0,))
+    await world.fire()
+    await world.passes(seconds=10)
+    await world.resolve()
+    await world.passes(seconds=10)
+    assert people.what == [early], "once"
+    await world.crash()
+    await world.passes(minutes=10)
+    assert "mitigated" not in world.words
+    assert people.what == [early, ("chat", "closed")]
+    await world.stop()
+
+
+@virtually
 async def test_a_brake_in_the_middle_of_a_rung_and_an_unproven_recovery_are_told():
     people = People(DEFAULT)
     world = await told(people)
