@@ -42,10 +42,11 @@ class Problem:
 
 
 class ConfigError(StopgapError):
-    """A person must edit a file or a setting; carries every problem found, not the first."""
+    """A person must edit a file or a setting; carries every problem found, not the first, and among how many rules."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], rules: int = 0) -> None:
         self.problems = problems
+        self.rules = rules
         super().__init__("\n".join(map(str, problems)))
 
 

@@ -24,7 +24,7 @@ def test_what_is_wrong_with_a_rule_is_shown_with_its_line_a_caret_and_the_cure(p
     try:
         loaded = load(Path(path.name), CATALOG, environ={"CHAT": "json://chat", "PAGER": "json://pager"})
     except ConfigError as wrong:
-        show(wrong.problems, 0, Format.TEXT)
+        show(wrong.problems, wrong.rules, Format.TEXT)
     else:
         show(loaded.warnings, len(loaded.rules), Format.TEXT)
     said = capsys.readouterr().out
@@ -49,4 +49,4 @@ def test_the_first_ten_are_the_ten_ways_to_break_a_rule_of_four_lines():
     for path in first:
         rule = path.read_text().splitlines()[:4]
         assert (len(rule), rule[0]) == (4, "rules:")
-        assert path.with_suffix(".txt").read_text().splitlines()[-1] == "0 rules, 1 error, 0 warnings"
+        assert path.with_suffix(".txt").read_text().splitlines()[-1].endswith(", 1 error, 0 warnings")

@@ -50,8 +50,7 @@ def check(
     chosen = settings(vars=vars_, var=var)
     context = live_context(chosen) if live else bare_context()
     known = catalog(context, form)
-    loaded, problems = _load(paths or [chosen.rules], chosen, known)
-    count = sum(len(each.rules) for each in loaded)
+    loaded, problems, count = _load(paths or [chosen.rules], chosen, known)
     good = not any(not problem.warning for problem in problems)
     if not (live and good and as_json):
         show(problems, count, form)
@@ -75,13 +74,15 @@ def catalog(context: "Context", form: Format) -> "Catalog":
         raise typer.Exit(WRONG_USAGE) from None
 
 
-def _load(paths: list[Path], chosen: "Settings", known: "Catalog") -> "tuple[list[Loaded], list[Problem]]":
-    """Return what is good, and everything that is wrong."""
+def _load(
+    paths: list[Path], chosen: "Settings", known: "Catalog"
+) -> "tuple[list[Loaded], list[Problem], int]":
+    """Return what is good, everything that is wrong, and how many rules there are, good or not."""
     from stopgap.cli.aside import is_aside, problems_of
     from stopgap.config import Loaded, load
     from stopgap.errors import ConfigError, Problem
 
-    good, problems = list[Loaded](), list[Problem]()
+    good, problems, count = list[Loaded](), list[Problem](), 0
     for path in paths:
         problems += problems_of(path)
         if is_aside(path):
@@ -90,7 +91,9 @@ def _load(paths: list[Path], chosen: "Settings", known: "Catalog") -> "tuple[lis
             loaded = load(path, known, vars=chosen.all_vars(), environ=os.environ)
         except ConfigError as error:
             problems += error.problems
+            count += error.rules
         else:
             good.append(loaded)
+            count += len(loaded.rules)
             problems += loaded.warnings
-    return good, problems
+    return good, problems, count

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,6 +16,7 @@ from stopgap.template import Template
 
 _LONGEST = 400
 _BRANCHES = frozenset({"str", "SecretStr", "int", "float", "bool", "none", "is-instance[Template]"})
+_BLANKS: Mapping[Any, str] = {tuple: "[…]", list: "[…]", Mapping: "{…}", dict: "{…}"}
 _CURE = re.compile(r": (?=(?:write|use|quote|choose|put|did you mean)\b)")
 _SECRET_PLACES = "secrets stand in set, env, headers, stdin and URLs only"  # noqa: S105 - says where, holds none
 
@@ -47,8 +48,12 @@ def complain(
     tell: Teller,
     at: Path = (),
     skip: Callable[[Path], bool] = lambda _: False,
+    shape: str = "",
 ) -> None:
-    """Tell each error once for its place, except where `skip` says that only an alert will show what stands there."""
+    """Tell each error once for its place, except where `skip` says that only an alert will show what stands there.
+
+    `shape` shows how the model itself is written, for who wrote something else than a table.
+    """
     errors = wrong.errors(include_url=False)
     extras = {tuple(error["loc"]) for error in errors if error["type"] == "extra_forbidden"}
     paths = {tuple(step for step in error["loc"] if not _is_branch(step)) for error in errors}
@@ -63,6 +68,7 @@ def complain(
             tell.error((*at, *path), text, hint, code=code, at_key=True)
         elif error["type"] != "missing":
             text, hint = (_discreet(said, error["input"]) for said in _said(error))
+            hint = f"write {shape}" if shape and not path and hint == _WRITE_TABLE else hint
             tell.error((*at, *path), text[:_LONGEST], hint, code=_code(error))
         elif not any(_means(each, path) for each in extras):
             tell.error(
@@ -88,11 +94,25 @@ def _means(extra: Path, missing: Path) -> bool:
     return extra[:-1] == missing[:-1] and did_you_mean(str(extra[-1]), [str(missing[-1])]).startswith("did")
 
 
-def unknown_key(word: str, model: type[BaseModel] | None) -> tuple[Wrong, str, str]:
-    """Say what is wrong with a key that a model does not have."""
+def shape_of(name: str, model: type[BaseModel], *more: str) -> str:
+    """Show how an entry of this name is written: with the parameters that it needs, and some more; nothing where it needs none."""
+    needed = {
+        field.alias or key: _BLANKS.get(get_origin(field.annotation), "…")
+        for key, field in model.model_fields.items()
+        if field.is_required()
+    }
+    shown = needed | {key: "…" for key in more if key not in needed}
+    return f"{name}: {{{', '.join(f'{key}: {blank}' for key, blank in shown.items())}}}" if shown else ""
+
+
+def unknown_key(
+    word: str, model: type[BaseModel] | None, beside: Iterable[str] = ()
+) -> tuple[Wrong, str, str]:
+    """Say what is wrong with a key that a model does not have; keys `beside` its own may stand there, too."""
     if model is not None and issubclass(model, Keys) and word in model.elsewhere:
         return Wrong.MISPLACED_KEY, f"`{word}` does not stand here", model.elsewhere[word]
     known = [name for name, _ in _fields(model) if name not in {"action", "probe", "params", "pack"}]
+    known += sorted(beside)
     hint = did_you_mean(word, known, f"the keys here are {', '.join(known)}" if known else "remove it")
     return Wrong.UNKNOWN_KEY, f"unknown key `{word[:60]}`", hint
 
@@ -175,7 +195,8 @@ def _wanted(what: str, cure: str) -> Callable[[str, Any, Any], tuple[str, str]]:
 
 
 _Speech = Callable[[str, Any, Any], tuple[str, str]]
-_TABLE = _wanted("a table", "write key: value, each in a line of its own or in { }")
+_WRITE_TABLE = "write key: value, each in a line of its own or in { }"
+_TABLE = _wanted("a table", _WRITE_TABLE)
 _LIST = _wanted("a list", "begin each entry with - in a line of its own, or put them in [ ]")
 _WHOLE = _wanted("a whole number", "write one such as 3")
 _NUMBER = _wanted("a number", "write one such as 0.5")

@@ -9,8 +9,9 @@ from pydantic import SecretStr, ValidationError
 from stopgap.action import Danger, Params
 from stopgap.catalog import Catalog, danger_of
 from stopgap.config.codes import Wrong
-from stopgap.config.complaint import Teller, complain
+from stopgap.config.complaint import Teller, complain, shape_of, unknown_key
 from stopgap.config.findings import did_you_mean
+from stopgap.config.model import ProbeKeys, StepKeys
 from stopgap.config.nature import Nature
 from stopgap.config.node import Path
 from stopgap.template import RefKind, Scope, Template, Unresolved, UnsafeLabel, render_tree
@@ -81,7 +82,8 @@ class Entries:
             for key, each in inner.items() if isinstance(inner, dict) else ():
                 allowed = () if key in kinds[name].params.fixed else _ANY
                 self.references(each, (*at, key), allowed)
-            params = self._params(kinds[name].params, inner, at)
+            self._beside(entry, path, word, kinds[name].params)
+            params = self._params(kinds[name].params, inner, at, name)
             if word == "action":
                 self._action(name, params, path, tree)
             if name == "notify" and isinstance(inner, dict) and isinstance(inner.get("contact"), str):
@@ -110,6 +112,21 @@ class Entries:
             hint = did_you_mean(name, self._around.contacts, "add it to `contacts` of pack.yaml or site.yaml")
             self._tell.error(at, f"no contact is called `{name}`", hint, code=Wrong.UNKNOWN_CONTACT)
 
+    def _beside(self, entry: Mapping[str, Any], path: Path, word: str, kind: type[Params]) -> None:
+        """Tell of keys beside an action or a probe that do not stand there: many a one is its parameter."""
+        keys = StepKeys if word == "action" else ProbeKeys
+        known = {field.alias or key for key, field in keys.model_fields.items()}
+        own = {field.alias or key for key, field in kind.model_fields.items()}
+        for key in entry.keys() - known:
+            code, text, hint = unknown_key(key, keys, kind.siblings)
+            if key in own:
+                shape = shape_of(str(entry[word]), kind, key)
+                code, text = Wrong.MISPLACED_KEY, f"`{key}` does not stand here"
+                hint = f"it is a parameter: write {shape}"
+                self._wrong.add((*path, "params", key))  # and so it is not missing there
+            self._tell.error((*path, key), text, hint, code=code, at_key=True)
+            self._wrong.add((*path, key))
+
     def _action(self, name: str, params: Params | None, path: Path, tree: Mapping[str, Any]) -> None:
         action = self._catalog.actions[name]
         approval = tree["ladder"][path[1]].get("approval")
@@ -124,7 +141,7 @@ class Entries:
             nature = replace(nature, reverts=action.reverts(params), idempotent=action.idempotent(params))
         self.natures[path] = nature
 
-    def _params(self, kind: type[Params], tree: Any, at: Path) -> Params | None:
+    def _params(self, kind: type[Params], tree: Any, at: Path, name: str) -> Params | None:
         """Check parameters as far as they are known before an alert fires; return them if they are well so far."""
         given = self._around.secrets if self._around else {}
         secrets = {name: given.get(name, SecretStr("1")) for name in self._secrets}
@@ -133,7 +150,8 @@ class Entries:
         try:
             return kind.model_validate(render_tree(tree, scope))
         except ValidationError as error:
-            complain(error, kind, self._tell, at, lambda path: touches((*at, *path), unknown))
+            shape = shape_of(name, kind)
+            complain(error, kind, self._tell, at, lambda path: touches((*at, *path), unknown), shape)
         except (Unresolved, UnsafeLabel):  # a secret that is not declared, told already
             pass
         return None

@@ -86,7 +86,7 @@ def load(
         loader.pack(folder)
     loader.finish(directory)
     if findings.errors:
-        raise ConfigError(findings.errors)
+        raise ConfigError(findings.errors, loader.count)
     findings.settle(whole=not source.is_part(directory))
     rules = tuple(loader.rules.values())
     return Loaded(
@@ -179,6 +179,7 @@ class _Loader:
         self._named: set[str] = set()
         self._packs: dict[str, Mark] = {}
         self._known: set[str] = set()
+        self.count = 0  # of the rules that are there, also of those that cannot be built
         self.rules: dict[str, Rule] = {}
         self.contacts: dict[str, dict[str, Contact]] = {"": {}}
         self.secrets: dict[str, dict[str, SecretStr]] = {}
@@ -209,6 +210,7 @@ class _Loader:
             if node is not None:
                 alerts.add(alerts_in(node))
                 for rule in self._rules_of(node):
+                    self.count += 1
                     self._rule(rule, pack)
 
     def finish(self, directory: Path) -> None:
