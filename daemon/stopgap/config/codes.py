@@ -85,6 +85,7 @@ class Odd(Code):
     SWAP_BACK = "swap-back", "recovery would put the bad state back in the place of the good one"
     SMALL_BUDGET = "small-budget", "the budget ends in the middle of the ladder"
     FOREIGN_LABEL = "foreign-label", "a step uses a label that the target does not tell apart"
+    MISSPELT_LABEL = "misspelt-label", "a template asks for a label that is nearly one that alerts have"
     CONTRADICTORY_PROBES = "contradictory-probes", "two probes of a list that are never healthy together"
     STALE_QUERY = "stale-query", "a query that is asked before its answer can tell of the step"
     SHORT_HOLD = "short-hold", "the stability period is over before its probes can see any"

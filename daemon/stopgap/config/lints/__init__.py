@@ -9,6 +9,7 @@ from stopgap.config.lints.foreign_labels import foreign_labels
 from stopgap.config.lints.gentlest_first import gentlest_first
 from stopgap.config.lints.idle_escalation import idle_escalation
 from stopgap.config.lints.masked_recovery import masked_recovery
+from stopgap.config.lints.misspelt_label import misspelt_label
 from stopgap.config.lints.never_matches import never_matches
 from stopgap.config.lints.repeated_rung import repeated_rung
 from stopgap.config.lints.short_cooldown import short_cooldown
@@ -31,6 +32,7 @@ LINTS: tuple[Lint, ...] = (
     small_budget,
     contradictory_probes,
     stale_query,
+    misspelt_label,
     foreign_labels,
     masked_recovery,
     swap_back,

@@ -4,17 +4,14 @@ Alerts that differ in such a label share an incident: the step is planned for on
 the labels that all of them share; and two incidents of one target would act on different things under one lock.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from stopgap.config.alerts import AlertRule
 from stopgap.config.codes import Odd
-from stopgap.config.lints.subject import Remark, Subject
-from stopgap.config.node import Path
+from stopgap.config.lints.subject import Remark, Subject, labels_in
 from stopgap.config.values import values_of
 from stopgap.plan import references
 from stopgap.rule import TARGET_LABELS, Rule
-from stopgap.template import RefKind, Template
 
 
 def foreign_labels(subject: Subject) -> Iterator[Remark]:
@@ -25,7 +22,7 @@ def foreign_labels(subject: Subject) -> Iterator[Remark]:
         for path, step, nature in subject.steps(at):
             if not nature.acts or not references(step.params):
                 continue
-            for leaf, label in _labels(step.params, (*path, "params")):
+            for leaf, label in labels_in(step.params, (*path, "params")):
                 settled = _settled(subject) if settled is None else settled
                 if label in settled | told or leaf[len(path) + 1] in nature.prose:
                     continue
@@ -38,28 +35,14 @@ def foreign_labels(subject: Subject) -> Iterator[Remark]:
                 yield Remark(leaf, Odd.FOREIGN_LABEL, text, hint)
 
 
-def _labels(tree: Any, at: Path) -> Iterator[tuple[Path, str]]:
-    """Find the labels that a tree's templates ask for, each with its place."""
-    if isinstance(tree, Mapping):
-        for key, inner in tree.items():
-            yield from _labels(inner, (*at, key))
-    elif isinstance(tree, list | tuple):
-        for i, inner in enumerate(tree):
-            yield from _labels(inner, (*at, i))
-    elif isinstance(tree, Template):
-        yield from ((at, each) for each in _named(tree))
-
-
-def _named(tree: Any) -> tuple[str, ...]:
-    return tuple(sorted(each.name for each in references(tree) if each.kind is RefKind.LABELS))
-
-
 def _settled(subject: Subject) -> frozenset[str]:
     """Return the labels of which all alerts of one incident have the same value."""
     rule = subject.rule
     fixed = {matcher.name for matcher in rule.matchers if (values := values_of(matcher)) and len(values) == 1}
     fixed |= _static(subject.alerts)
-    target = _default(rule, fixed) if rule.target is None else {*_named(rule.target)}
+    target = (
+        _default(rule, fixed) if rule.target is None else {label for _, label in labels_in(rule.target, ())}
+    )
     return frozenset({*fixed, *target, *rule.per})
 
 

@@ -6,12 +6,15 @@ knows no other rule; what only several rules together show is judged by `relatio
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from stopgap.config.alerts import AlertRule
 from stopgap.config.codes import Odd, Wrong
 from stopgap.config.nature import Nature
 from stopgap.config.node import Node, Path
+from stopgap.plan import references
 from stopgap.rule import OnFailure, ProbeSpec, Rule, RungSpec, StepSpec
+from stopgap.template import RefKind, Template
 
 STEPS = ("do", "activate")
 _UNKNOWN = Nature()
@@ -80,6 +83,19 @@ class Subject:
             if node is not None and self.node is not None and node.mark.file == self.node.mark.file:
                 return path
         return paths[-1]
+
+
+def labels_in(tree: Any, at: Path) -> Iterator[tuple[Path, str]]:
+    """Find the labels that a tree's templates ask for, each with its place."""
+    if isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from labels_in(inner, (*at, key))
+    elif isinstance(tree, list | tuple):
+        for i, inner in enumerate(tree):
+            yield from labels_in(inner, (*at, i))
+    elif isinstance(tree, Template):
+        asked = {each.name for each in references(tree) if each.kind is RefKind.LABELS}
+        yield from ((at, each) for each in sorted(asked))
 
 
 Lint = Callable[[Subject], Iterator[Remark]]
