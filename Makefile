@@ -17,7 +17,7 @@ STORE ?= sqlite
 PURE := errors value clock duration rate window storm action alert matcher template survey probe wording rule \
   catalog recovery incident ledger brakes guard plan rulebook episodes facts transitions moves asking beginning \
   reconcile trials decide foregone journal approval audience explanation retention prospect escalation recorder closing \
-  opening timers turns faults terms marks petition asker planner messages steps outlook starting \
+  opening timers turns faults terms marks petition asker planner inventory messages steps outlook starting \
   shadow perform intake weather claims foresight engine orders rehearsal explain reconciler
 comma := ,
 empty :=

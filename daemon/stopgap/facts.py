@@ -45,6 +45,7 @@ def _rung_started(state: Incident, event: Event) -> Incident:
         annotations=d.get("annotations", {}),
         kept=d.get("on_resolve") == "keep",
         name=d.get("name", ""),
+        words=tuple(d.get("steps", ())),
     )
     number = rung_of(event)
     return changed(

@@ -183,6 +183,7 @@ class RungState:
     kept: bool = False  # stays after recovery too, or was kept by a person
     reverted: bool = False
     name: str = ""
+    words: tuple[str, ...] = ()  # what each step does, those of `do` first
 
 
 class Answer(StrEnum):

@@ -14,7 +14,8 @@ from typing import Any
 from stopgap.audience import clock_words, early_end
 from stopgap.duration import span
 from stopgap.escalation import ENDS, EVERY, Due, calm, shadowed
-from stopgap.incident import Event, EventKind as K, Incident
+from stopgap.incident import Event, EventKind as K, Incident, Phase, lease_end
+from stopgap.inventory import goes_back, in_place, inventory, rung_name
 from stopgap.rule import Rule
 from stopgap.value import cheaply_made
 from stopgap.wording import LONGEST_VALUE, Phrase, Slot, Wording, one_line
@@ -23,7 +24,16 @@ DECLARATION, UPDATE, RESOLUTION = "declaration", "update", "resolution"
 EXERCISE = "This is a drill: its alert is made up, what is done about it is real."
 REHEARSAL = "This is a drill in shadow: its alert is made up, and nothing is done."
 LONGEST_TITLE, LONGEST_BODY = 200, 4000  # characters
+MOST_UNDO = 4
 LONGEST_WORDS, MOST_WORDS = 150, 10  # characters of one step, steps of one rung: the link must not be cut off
+
+
+_IN_PLACE = ("{{ applied }}", "lease until {{ lease_end }}, take it back: {{ revert }}")
+_WHERE = (
+    "phase {{ phase }}, incident {{ incident.id }}",
+    "alerts: {{ alerts }}",
+    "runbook: {{ runbook_url }}",
+)
 
 
 def _wording(*lines: str) -> Wording:
@@ -36,12 +46,12 @@ WORDINGS: Mapping[str, Wording] = MappingProxyType(
         DECLARATION: _wording(
             "{{ summary }}",
             "{{ details }}",
-            "phase {{ phase }}, incident {{ incident.id }}",
-            "alerts: {{ alerts }}",
-            "runbook: {{ runbook_url }}",
+            *_IN_PLACE,
+            *_WHERE,
         ),
         UPDATE: _wording(
             "{{ details }}",
+            *_IN_PLACE,
             "{{ summary }}",
             "open for {{ since }}, phase {{ phase }}, incident {{ incident.id }}",
             "acknowledged by {{ acknowledged_by }}",
@@ -145,7 +155,23 @@ def _values(about: Occasion) -> dict[str, str]:
         "next_update_at": _instant(_next_update(about)),
     }
     longest = 2 * LONGEST_VALUE
-    return {name: one_line(value, longest) for name, value in values.items()} | {"details": _details(about)}
+    lines = {"details": _details(about), "applied": "\n".join(inventory(state))}
+    return {name: one_line(value, longest) for name, value in (values | _held(about)).items()} | lines
+
+
+def _held(about: Occasion) -> dict[str, str]:
+    """Return what there is to say in a line of what is in place."""
+    state = about.state
+    rungs = ", ".join(rung_name(state, number) for number in in_place(state))
+    if not state.held or goes_back(state) or state.phase is Phase.CLOSED:
+        return {"rung": rungs}
+    end = _instant(lease_end(state, about.rule.limits.max_hold))
+    return {"rung": rungs, "lease_end": end, "revert": _command(state, "revert")}
+
+
+def _command(state: Incident, order: str) -> str:
+    """Write a command for which a person gives a reason."""
+    return f'stopgap {order} {state.id} --why "…"'
 
 
 def _event(about: Occasion) -> str:
@@ -209,9 +235,27 @@ def _details(about: Occasion) -> str:
     if _undecided(about.event):
         said.append("its probes have no answer; what was done stays, and they are asked again")
     said += [_stays(about.state)] if _early(about) else []
-    said += [f"undo by hand: {undo}" for undo in detail.get("undo", ())]
+    said += ["not verified: the rung asks no probe"] if detail.get("verified") is False else []
+    said += _by_hand(about.state, detail.get("undo") or ())
+    said += _ways_on(about) if about.event.kind is K.HANDED_OVER else []
     said += [f"then say: stopgap done {about.state.id}"] if detail.get("by_hand") else []
     return "\n".join(one_line(line, 2 * LONGEST_VALUE) for line in said[: 2 * MOST_WORDS])
+
+
+def _by_hand(state: Incident, undo: Sequence[str]) -> list[str]:
+    """Say how to take back by hand; the whole of a long list stands in the report."""
+    rest = len(undo) - MOST_UNDO
+    said = [f"undo by hand: {one}" for one in undo[:MOST_UNDO]]
+    return [*said, f"and {rest} more: stopgap report {state.id}"] if rest > 0 else said
+
+
+def _ways_on(about: Occasion) -> list[str]:
+    """Say what a person can do with what was handed over."""
+    state = about.state
+    held = [] if in_place(state) or not about.rule.ladder else ["nothing is in place"]
+    may_try = about.rule.ladder and state.firing and not state.flaw and state.phase is not Phase.REVERTING
+    again = [f"let it try again: {_command(state, 'retry')}"] if may_try else []
+    return [*held, f"take it over: stopgap ack {state.id}", *again]
 
 
 def _open_for(about: Occasion) -> timedelta:
@@ -251,7 +295,7 @@ def _request(about: Occasion, event: Event, link: str) -> str:
         f"yes: stopgap approve {state.id}",
         f'no: stopgap deny {state.id} --why "…"',
     )
-    place = Phrase(WORDINGS[DECLARATION].body.lines[2:])
+    place = Phrase.parse("\n".join(_WHERE))
     return "\n".join((*_lines(said), _filled(place, about)))
 
 

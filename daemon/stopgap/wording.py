@@ -31,6 +31,10 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "mitigated_at": "when a mitigation held for the first time, empty before",
         "closed_at": "when it was closed, empty before",
         "acknowledged_by": "who has it, empty before",
+        "rung": "the rung that is in place, empty when none is",
+        "applied": "what is in place: each rung and its steps in words, one line each",
+        "lease_end": "until when it is held, in UTC; empty when nothing is held, or it goes back just now",
+        "revert": "the command that takes it back, empty in the same cases",
         "next_update_at": "when an `every` rings next, empty in other messages",
     }
 )

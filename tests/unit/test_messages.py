@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.timelines import START, Timeline, rule
+from tests.timelines import START, Timeline, rule, rung
 
 from stopgap.alert import DRILL
 from stopgap.escalation import Due
@@ -21,8 +21,8 @@ ALERT = {
 }
 
 
-def opened(**detail):
-    return Timeline(RULE).say(
+def opened(of=RULE, **detail):
+    return Timeline(of).say(
         K.OPENED,
         **{"rule": "pack/rule", "target": "app", "severity": "P1", "alerts": {"a": ALERT}, **detail},
     )
@@ -42,7 +42,9 @@ def test_the_first_message_declares_the_incident():
     assert about(timeline) == (
         "[P1] pack/rule on app: handed over",
         (
-            "Serve from mock data\nno rung helped\nladder_exhausted\n"
+            "Serve from mock data\nno rung helped\nladder_exhausted\nnothing is in place\n"
+            "take it over: stopgap ack INC-1\n"
+            'let it try again: stopgap retry INC-1 --why "…"\n'
             "phase open, incident INC-1\nalerts: PmsDown\nrunbook: https://runbook"
         ),
     )
@@ -102,6 +104,96 @@ def test_an_end_of_what_is_known_is_a_resolution():
     title, body = about(opened().mitigated().over().does(), heard=True)
     assert title == "[P1] pack/rule on app: resolved"
     assert "stays" not in body
+
+
+STEPS = ["flag: set PMS_TYPE=mock in env:/etc/app.env", "restart: systemd:app"]
+PLANNED = {"name": "mock mode", "steps": STEPS}
+BACK = 'lease until 2026-11-21 13:00 UTC, take it back: stopgap revert INC-1 --why "…"'
+IN_PLACE = ["applied: mock mode", f"- {STEPS[0]}", f"- {STEPS[1]}", BACK]
+
+
+def ladder(*rungs):
+    return replace(RULE, ladder=rungs)
+
+
+def two_steps():
+    """Return a timeline whose rung sets a flag and restarts, on its way to be verified."""
+    return opened(of=ladder(rung(activate=1), rung())).verifying(**PLANNED)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda held: held.asked().does(),
+        lambda held: held.over().does(),
+        lambda held: held.asked().does().say(K.MITIGATION_LOST, rung=0, why="unhealthy"),
+        lambda held: held.asked().does().say(K.LEASE_ENDING),
+        lambda held: held.asked().does().say(K.LEASE_EXPIRED),
+        lambda held: held.say(K.HANDED_OVER, reason="verdict_unknown"),
+        lambda held: held.say(K.RUNG_HELD, rung=0, verdict="unknown"),
+    ],
+    ids=["mitigated", "early", "lost", "ending", "expired", "handed over", "undecided"],
+)
+def test_whatever_is_held_is_named_step_by_step_with_its_end_and_the_way_back(what, heard):
+    body = about(what(two_steps()), heard=heard)[1].splitlines()
+    at = body.index("applied: mock mode")
+    assert body[at : at + 4] == IN_PLACE
+    assert len(body) <= 12
+
+
+def test_what_goes_back_or_is_back_is_not_said_to_be_in_place():
+    timeline = two_steps().asked().does().recovering().reverting()
+    for kind, detail in ((K.DRIFTED, {"role": "revert", "step": 0}), (K.REVERTED, {"rungs": [0]})):
+        body = about(timeline.say(kind, rung=0, **detail))[1]
+        assert "applied" not in body
+        assert "lease until" not in body
+
+
+def test_what_could_not_be_taken_back_is_in_place_and_can_be_tried_again():
+    timeline = two_steps().asked().does().recovering().reverting().undoes()
+    timeline.step(K.REVERT_FAILED, role="revert").say(K.HANDED_OVER, reason="revert_failed", stuck=True)
+    body = about(timeline)[1].splitlines()
+    assert [line for line in body if line in IN_PLACE] == IN_PLACE
+    assert "take it over: stopgap ack INC-1" in body
+    assert not [line for line in body if "stopgap retry" in line], "it cannot be"
+
+
+def test_a_mitigation_that_nothing_proved_says_so():
+    assert "not verified: the rung asks no probe" in about(opened(of=ladder(rung(verify=()))).mitigated())[1]
+    assert "not verified" not in about(opened().mitigated())[1]
+
+
+def test_who_takes_over_a_rule_that_does_nothing_is_offered_no_retry():
+    body = about(opened(of=ladder()).does(), ladder=())[1]
+    assert "stopgap ack INC-1" in body
+    assert "stopgap retry" not in body
+    assert "in place" not in body
+
+
+def test_a_long_way_back_by_hand_is_cut_and_says_where_all_of_it_stands():
+    body = about(opened().say(K.HANDED_OVER, undo=[f"set {n}" for n in range(7)]))[1].splitlines()
+    said = [line for line in body if line.startswith("undo by hand")]
+    assert said == [f"undo by hand: set {n}" for n in range(4)]
+    assert body[body.index(said[-1]) + 1] == "and 3 more: stopgap report INC-1"
+
+
+def test_a_request_for_approval_says_only_what_would_be_done():
+    timeline = two_steps().say(K.RUNG_HELD, rung=0, go_on=True)
+    timeline.say(K.APPROVAL_REQUESTED, rung=1, name="x", until=START.isoformat())
+    assert "applied" not in about(timeline)[1]
+
+
+def test_a_wording_of_ones_own_can_say_what_is_in_place():
+    text = "{{ rung }} until {{ lease_end }}\n{{ applied }}\n{{ revert }}"
+    own = {"declaration": Wording(Phrase.parse(""), Phrase.parse(text))}
+    body = about(two_steps().asked().does(), messages=own)[1]
+    assert body.splitlines() == [
+        "mock mode until 2026-11-21 13:00 UTC",
+        *IN_PLACE[:3],
+        'stopgap revert INC-1 --why "…"',
+    ]
+    assert about(opened(), messages=own)[1] == ""
 
 
 def test_a_clock_says_how_long_it_lasts_and_when_it_rings_next():
@@ -190,7 +282,8 @@ def test_every_field_has_a_value_when_there_is_one():
     timeline.say(K.CLOSED, outcome="recovered", why="it is back")
     _, told = about(timeline, messages=own)
     _, rang = about(timeline, clock="every/0/1", entry=0, messages=own)
-    said = [line.partition("=") for line in (*told.splitlines(), *rang.splitlines())]
+    _, held = about(opened().mitigated(), messages=own)
+    said = [line.partition("=") for body in (told, rang, held) for line in body.splitlines()]
     assert {name for name, _, value in said if value} == set(FIELDS)
 
 
