@@ -46,7 +46,7 @@ async def test_incidents_are_a_table_of_at_most_80_columns(daemon):
     said = await daemon.run("incidents")
     assert said.exit_code == 0
     lines = said.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["INCIDENT", OPEN, HELD, CLOSED]
+    assert [line.split()[0] for line in lines] == ["INCIDENT", *(one[-6:] for one in (OPEN, HELD, CLOSED))]
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in said.stdout
 

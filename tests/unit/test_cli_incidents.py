@@ -2,6 +2,7 @@
 
 import pytest
 
+from stopgap.cli.client import only
 from stopgap.cli.incidents import _listing, in_words
 
 ROW = {
@@ -40,6 +41,33 @@ def test_the_table_says_first_what_a_person_must_do(capsys, row, stands):
     assert len(line) <= 80
     assert line[head.index("RULE") :].startswith("shop/mock")
     assert line.endswith("  shop")
+
+
+LONG = {"rule": "tinyshop/restart-checkout", "target": "checkout"}
+
+
+def test_where_the_table_would_be_cut_incidents_have_the_short_names_that_commands_take(capsys):
+    rows = [{**ROW, **LONG}, {**ROW, **LONG, "id": "INC-20261121-091503-aaaaaa", "target": "cart"}]
+    _listing(rows)
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert (first.split()[0], second.split()[0]) == ("7k3v9q", "aaaaaa")
+    assert first.endswith("  tinyshop/restart-checkout  checkout")
+    assert second.endswith("  cart")
+    assert max(len(first), len(second)) <= 80
+    assert only([row["id"] for row in rows], "7k3v9q") == ROW["id"]
+
+
+def test_a_short_name_that_means_two_incidents_is_not_used(capsys):
+    _listing([{**ROW, **LONG}, {**ROW, **LONG, "id": "INC-20261122-091503-7k3v9q"}])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ROW["id"],
+        "INC-20261122-091503-7k3v9q",
+    ]
+
+
+def test_where_there_is_room_they_have_their_whole_names(capsys):
+    _listing([ROW])
+    assert capsys.readouterr().out.splitlines()[1].startswith(ROW["id"])
 
 
 @pytest.mark.parametrize(

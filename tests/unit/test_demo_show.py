@@ -57,6 +57,20 @@ def test_lines_fit_80_columns_and_long_addresses_have_names():
     assert lines[1].endswith("…")
 
 
+@pytest.mark.parametrize(
+    ("role", "why"),
+    [
+        ("verify", "max(pms_mock_mode) = 1, wanted == 1"),
+        ("recovered", "pms/api/health: status 503, wanted 200"),
+    ],
+)
+def test_what_a_probe_wanted_is_not_cut_off(role, why):
+    out = io.StringIO()
+    Stage(out).event({"event": "probe_unhealthy", "role": role, "why": why})
+    assert out.getvalue().rstrip().endswith(f"wanted {why.split()[-1]}")
+    assert len(out.getvalue().rstrip()) <= 80
+
+
 def test_what_strangers_say_steers_no_terminal():
     out = Terminal()
     Stage(out).event({"event": "refused", "reason": "brake", "text": "\x1b[2J\nforged"})
@@ -90,6 +104,18 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
         ({"event": "observed", "action": "flag"}, "flag"),
         ({"event": "probe_unhealthy", "role": "recovered", "why": "status 503"}, "recovered: status 503"),
         ({"event": "probe_healthy", "role": "verify"}, "verify: as it should be"),
+        (
+            {
+                "event": "probe_unhealthy",
+                "role": "recovered",
+                "why": "pms/api/health: status 503, wanted 200",
+            },
+            "recovered: pms/api/health: 503, wanted 200",
+        ),
+        (
+            {"event": "probe_healthy", "role": "verify", "why": "max(pms_mock_mode) = 1, wanted == 1"},
+            "verify: max(pms_mock_mode) = 1, wanted 1",
+        ),
         ({"event": "notified", "contact": "oncall", "when": "mitigated"}, "oncall (mitigated)"),
         ({"event": "closed", "outcome": "recovered"}, "recovered"),
         ({"event": "permitted", "rung": 0}, ""),

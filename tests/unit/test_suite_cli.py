@@ -1,6 +1,7 @@
 """`stopgap test` on the command line: exit codes, what is printed, JSON and JUnit."""
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -8,6 +9,10 @@ from tests.suites import CALM, pack
 from typer.testing import CliRunner
 
 from stopgap.cli import app
+from stopgap.suite import words
+from stopgap.suite.expectation import Miss
+from stopgap.suite.running import Failure, Result
+from stopgap.suite.seen import Seen
 
 GOOD = """
 tests:
@@ -64,6 +69,28 @@ def test_one_when_a_test_fails_and_what_was_expected(shop):
     ]
     assert "  what had happened until 1m:" in lines
     assert lines[-1] == "1 tests in 1 file, 1 failed"
+
+
+def test_a_line_of_the_timeline_is_wrapped_below_its_event_and_bounded(shop):
+    why = "no such file: " + "a reason that nobody may miss " * 3 + "END"
+    world = f"world: [{{action: '*', fails: '{why}', permanent: true}}]"
+    (shop / "bad.test.yaml").write_text(BAD.replace("    expect:", f"    {world}\n    expect:"))
+    lines = test_(shop / "bad.test.yaml").output.splitlines()
+    begin = next(i for i, line in enumerate(lines) if " step_failed " in line)
+    assert lines[begin].index("step_failed") == 15
+    rest = [line for line in lines[begin + 1 :] if line.startswith(" " * 17)]
+    assert " ".join([lines[begin], *map(str.strip, rest)]).count(why) >= 1
+    assert max(map(len, lines[begin:])) <= 80
+
+
+def test_a_line_of_the_timeline_that_never_ends_is_cut():
+    failure = Failure(6, "1m", Miss("phase", "waiting", "mitigated"))
+    result = Result(
+        Path("a.test.yaml"), 3, "one", Seen(), (failure,), (f"     1m  step_failed  {'word ' * 500}",)
+    )
+    lines = list(words.failed(result))
+    told = lines[lines.index("  what had happened until 1m:") + 1 :]
+    assert (len(told), told[-1].endswith(" …")) == (words.MOST, True)
 
 
 def test_two_when_a_test_or_its_rules_cannot_be_read(shop):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from stopgap.cli.client import URL, AsJson, Client, Url, Why, find, person
-from stopgap.cli.screen import clean, show_json, table, wrapped
+from stopgap.cli.screen import clean, fits, show_json, table, wrapped
 
 Data = Annotated[
     Path | None,
@@ -126,8 +126,18 @@ def _listing(rows: list[dict[str, Any]]) -> None:
     if not rows:
         typer.echo("no incidents")
         return
+    heads = ("INCIDENT", "SEV", "AGE", "STANDS", "RULE", "TARGET")
     cells = [(row["id"], row["severity"], _age(row), _brief(row), row["rule"], row["target"]) for row in rows]
-    table(("INCIDENT", "SEV", "AGE", "STANDS", "RULE", "TARGET"), cells, whole=4)
+    if not fits(heads, cells):
+        names = _short([row["id"] for row in rows])
+        cells = [(name, *cell[1:]) for name, cell in zip(names, cells, strict=True)]
+    table(heads, cells, whole=4)
+
+
+def _short(ids: list[str]) -> list[str]:
+    """Return the ends of ids, by which every command knows them; the ids themselves where an end means two of them."""
+    ends = [identifier.rpartition("-")[2] or identifier for identifier in ids]
+    return ends if len({*ends}) == len(ids) else ids
 
 
 def _brief(row: dict[str, Any]) -> str:

@@ -44,8 +44,8 @@ def columns() -> int:
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1) -> None:
     """Print rows under heads; the first `whole` columns keep their width, the others share what is left."""
     texts = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
-    over = sum(widths) + 2 * (len(widths) - 1) - columns()
+    widths = _widths(heads, texts)
+    over = _over(widths)
     while over > 0:
         widest = max(range(min(whole, len(widths) - 1), len(widths)), key=widths.__getitem__)
         if widths[widest] <= NARROWEST:
@@ -55,6 +55,20 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int 
     for row in [list(heads), *texts]:
         cells = [cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)]
         typer.echo("  ".join(cells).rstrip())
+
+
+def fits(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> bool:
+    """Tell whether a table of these rows would be printed whole."""
+    return _over(_widths(heads, [[clean(cell) for cell in row] for row in rows])) <= 0
+
+
+def _widths(heads: Sequence[str], texts: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
+
+
+def _over(widths: Sequence[int]) -> int:
+    """Return by how many columns a table is too wide."""
+    return sum(widths) + 2 * (len(widths) - 1) - columns()
 
 
 def counted(count: int, what: str) -> str:

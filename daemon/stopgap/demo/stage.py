@@ -96,10 +96,17 @@ def words(line: dict[str, Any]) -> str:
         case "step_succeeded" | "step_reverted" | "observed":
             said = [line.get("action"), f"in {line['seconds'] * 1000:.0f} ms" if "seconds" in line else None]
         case "probe_healthy" | "probe_unhealthy" | "probe_unknown":
-            said = [f"{line.get('role')}:", line.get("why") or "as it should be"]
+            said = [f"{line.get('role')}:", _terse(str(line.get("why") or "as it should be"))]
         case "notified":
             said = [line.get("contact"), f"({line.get('when')})"]
         case _:
             keys = ("name", "cause", "outcome", "contact", "reason", "text", "why", "detail")
             said = [line.get(key) for key in keys]
     return " ".join(str(word) for word in said if word)
+
+
+def _terse(why: str) -> str:
+    """Leave out of a probe's words what the rest says already, so that what was wanted is not cut off."""
+    for long, short in ((": status ", ": "), (", wanted == ", ", wanted ")):
+        why = why.replace(long, short)
+    return why

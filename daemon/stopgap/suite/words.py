@@ -8,6 +8,8 @@ from stopgap.suite.running import Failure, Result
 
 COLUMNS = 80
 STORY = 40  # lines of a timeline that are shown
+MOST = 8  # lines on which one of them is written
+BELOW = " " * 17  # what goes on stands below the name of its event
 
 
 def failed(result: Result) -> Iterator[str]:
@@ -20,7 +22,20 @@ def failed(result: Result) -> Iterator[str]:
         left = len(result.story) - STORY
         if left > 0:
             yield f"    … {left} lines before"
-        yield from (_cut(f"    {line}") for line in result.story[-STORY:])
+        for line in result.story[-STORY:]:
+            yield from _told(line)
+
+
+def _told(line: str) -> Iterable[str]:
+    """Write a line of a timeline whole, as far as that is bearable: why something was refused stands at its end."""
+    return textwrap.wrap(
+        f"    {line}",
+        COLUMNS,
+        subsequent_indent=BELOW,
+        break_on_hyphens=False,
+        max_lines=MOST,
+        placeholder=" …",
+    )
 
 
 def _failure(failure: Failure) -> Iterator[str]:
