@@ -54,7 +54,7 @@ THRESHOLDS = closed(
         "steps": many(STEP) | {"prefixItems": [{"properties": {"value": {"type": "null"}}}]},
     }
 )
-UNIT = {"enum": ["short", "s", "percentunit", "dateTimeAsIso"]}
+UNIT = {"enum": ["short", "s", "percentunit", "dateTimeAsIso", "bytes"]}
 STACKING = closed({"mode": {"enum": ["none", "normal"]}, "group": TEXT})
 DRAWN = {"enum": ["line", "bars"]}
 CELL = closed({"type": {"enum": ["auto", "color-text"]}})

@@ -251,6 +251,7 @@ class App:
         contacts = {name for book in loaded.contacts.values() for name in book}
         metrics = Metrics(self.catalog.actions, self.catalog.probes, contacts)
         metrics.loaded({rule.id: rule for rule in loaded.rules}, self.clock.now())
+        metrics.bound(self.settings.mode)
         return metrics
 
     def _beat(self, late: float, now: datetime) -> None:

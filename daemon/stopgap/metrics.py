@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from prometheus_client import disable_created_metrics, generate_latest
+from prometheus_client import ProcessCollector, disable_created_metrics, generate_latest
 
 from stopgap.abacus import Abacus, Family
 from stopgap.alert import BadAlert
@@ -20,7 +20,7 @@ from stopgap.machinery import BEATS, Machinery
 from stopgap.present import Present, PresentCollector, Sources, StandbyCollector
 from stopgap.probe import Verdict
 from stopgap.release import release
-from stopgap.rule import Rule
+from stopgap.rule import Mode, Rule
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FEW_RULES = 200  # from here on, label sets per rule appear only when something happened
@@ -77,6 +77,7 @@ class Metrics(Machinery):
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's switch is global; nobody asks when a counter was made
         super().__init__()
         self._abacus = Abacus(self.registry)
+        ProcessCollector(registry=self.registry)
         self._intake()
         self._timeline()
         self._rules()
@@ -137,6 +138,9 @@ class Metrics(Machinery):
     def _timeline(self) -> None:
         self._opened = self._counter("incidents_opened_total", "Incidents opened.", "rule")
         self._opened_by = Family(self._opened)
+        self._flaps = self._counter(
+            "flaps_total", "Incidents that opened because what was taken back was needed again.", "rule"
+        )
         self._closed = self._counter("incidents_closed_total", "Incidents closed.", "rule", "outcome")
         self._actions = self._counter(
             "actions_total", "Acts forward, by what came of them.", "action", "result"
@@ -173,8 +177,14 @@ class Metrics(Machinery):
         )
         self._hash = self._gauge("config_hash", "A number that differs when the rules differ.")
         self._gauge("build_info", "The release that runs.", "version").labels(release()).set(1)
+        self._mode = self._gauge("mode", "The upper bound of what rules may do (1: this one).", "mode")
 
     # --- told by others ---
+
+    def bound(self, mode: Mode) -> None:
+        """Show how far rules may go at most."""
+        for each in Mode:
+            self._mode.labels(each.value).set(each is mode)
 
     def answered(self, code: int) -> None:
         """Count one notification by the status of its answer."""
@@ -225,7 +235,7 @@ class Metrics(Machinery):
         self._reload_ok.set(0)
 
     def _start_at_zero(self, rule: str) -> None:
-        for family in (self._matched, self._opened, self._to_mitigate):
+        for family in (self._matched, self._opened, self._flaps, self._to_mitigate):
             family.labels(rule)
         for family, values in (
             (self._closed, [o.value for o in Outcome]),
@@ -279,6 +289,8 @@ class Metrics(Machinery):
 
     def _on_opened(self, _: Event, state: Incident) -> None:
         self._abacus.count(self._opened_by.of(state.rule))
+        if state.flaps:
+            self._flaps.labels(state.rule).inc()
 
     def _on_overtaken(self, _: Event, state: Incident) -> None:
         """Count what was a drill as an incident: from here on it is one."""

@@ -15,7 +15,7 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 ALERTS, RECORDING = "stopgap.alerts.yaml", "stopgap.recording.yaml"
 FILES = (ALERTS, RECORDING, "paging.yml")
 RUNBOOK = "https://runbooks.example.com/deploy/README.md#"
-SELECTOR = re.compile(r"(?<![\w:])(?P<name>stopgap_\w+)(?![\w:])(?:\{(?P<matchers>[^}]*)\})?")
+SELECTOR = re.compile(r"(?<![\w:])(?P<name>(?:stopgap|process)_\w+)(?![\w:])(?:\{(?P<matchers>[^}]*)\})?")
 MATCHER = re.compile(r'(?P<label>\w+)\s*(?P<how>=~|!~|!=|=)\s*"(?P<value>[^"]*)"')
 OF_THE_SITE = ("job", "instance", "rule", "contact")  # labels whose values are not ours
 

@@ -15,6 +15,7 @@ from stopgap.journal import Line
 from stopgap.ledger import Brake, BrakeScope
 from stopgap.metrics import Metrics
 from stopgap.probe import Verdict
+from stopgap.rule import Mode
 from stopgap.transitions import apply
 
 
@@ -240,6 +241,24 @@ def test_a_failed_reload_shows_until_one_works(metrics):
 @dataclass
 class Named:
     version: str = "v"
+
+
+def test_what_the_process_takes_and_how_far_rules_may_go_is_shown(metrics):
+    metrics.bound(Mode.SHADOW)
+    assert {mode.value: value(metrics, "mode", mode=mode) for mode in Mode} == {
+        "auto": 0,
+        "approve": 0,
+        "shadow": 1,
+    }
+    assert metrics.registry.get_sample_value("process_resident_memory_bytes") > 10 * 1024**2
+    assert metrics.registry.get_sample_value("process_open_fds") > 3
+
+
+def test_a_flap_is_counted(metrics):
+    play(metrics, (opened(),))
+    assert value(metrics, "flaps_total", rule="hotel/pms") == 0
+    play(metrics, (opened(flaps=1),))
+    assert value(metrics, "flaps_total", rule="hotel/pms") == 1
 
 
 def test_two_hundred_rules_are_too_many_to_start_at_zero():
