@@ -26,6 +26,8 @@ MITIGATED, ACKNOWLEDGED = "mitigated", "acknowledged"  # what `even_if` may name
 AFTER, EVERY = "after", "every"
 ENDS = frozenset({K.RESOLVED, K.CLOSED})
 """What only those hear who were told of the incident before (of an early end, all hear once)."""
+_DONE_WITH = frozenset({K.RUNG_STARTED, K.RUNG_SKIPPED, K.APPROVAL_DENIED, K.APPROVAL_EXPIRED, K.RETRIED})
+"""What is done with a request for approval: afterwards nobody who was asked waits to hear that no answer is needed."""
 SITE = Rule(
     pack="", name="control", version="", matchers=(), escalate=(Escalation(K.STORM_BEGAN, (DEFAULT,)),)
 )
@@ -96,7 +98,7 @@ class Started:
 class Docket:
     """What one timeline leaves to be told. `rung` is how far each contact was told of each clock, `heard` who heard anything.
 
-    `early` once its alerts were over before anything was known to help.
+    `early` once its alerts were over before anything was known to help; `asked`: whom a request that is not done with has asked.
     """
 
     untold: tuple[Untold, ...] = ()
@@ -106,6 +108,7 @@ class Docket:
     heard: frozenset[str] = frozenset()
     acknowledged: bool = False
     early: bool = False
+    asked: tuple[str, ...] = ()
 
 
 def note(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket:
@@ -126,6 +129,12 @@ def _untold(docket: Docket, event: Event, state: Incident, rule: Rule) -> Docket
     elif event.kind is K.RESOLVED:  # often, and before anybody has heard that it fires: closed comes once
         awaited = {name for untold in docket.untold for name in untold.contacts}
         contacts = tuple(name for name in wanted(rule, event.kind) if name in docket.heard | awaited)
+    elif event.kind is K.CLOSED:
+        contacts = tuple(dict.fromkeys((*contacts, *docket.asked)))
+    elif event.kind is K.APPROVAL_REQUESTED:
+        docket = replace(docket, asked=contacts)
+    elif docket.asked and event.kind in _DONE_WITH:
+        docket = replace(docket, asked=())
     if not contacts:
         return docket
     return replace(docket, untold=(*docket.untold, Untold(event.seq, event.kind, contacts, newly)))

@@ -14,7 +14,7 @@ from typing import Any
 from stopgap.audience import clock_words, early_end
 from stopgap.duration import span
 from stopgap.escalation import ENDS, EVERY, Due, calm, shadowed
-from stopgap.incident import Event, EventKind as K, Incident, Phase, lease_end
+from stopgap.incident import Answer, Event, EventKind as K, Incident, Phase, lease_end
 from stopgap.inventory import goes_back, in_place, inventory, rung_name
 from stopgap.rule import Rule
 from stopgap.value import cheaply_made
@@ -235,11 +235,21 @@ def _details(about: Occasion) -> str:
     if _undecided(about.event):
         said.append("its probes have no answer; what was done stays, and they are asked again")
     said += [_stays(about.state)] if _early(about) else []
+    said += _moot(about) if about.event.kind is K.CLOSED else []
     said += ["not verified: the rung asks no probe"] if detail.get("verified") is False else []
     said += _by_hand(about.state, detail.get("undo") or ())
     said += _ways_on(about) if about.event.kind is K.HANDED_OVER else []
     said += [f"then say: stopgap done {about.state.id}"] if detail.get("by_hand") else []
     return "\n".join(one_line(line, 2 * LONGEST_VALUE) for line in said[: 2 * MOST_WORDS])
+
+
+def _moot(about: Occasion) -> list[str]:
+    """Say that a request for approval is over; who hears of an end without an entry for it was asked."""
+    asked = about.state.approval
+    if asked is not None and asked.answer is Answer.APPROVED:
+        return ["what was approved was not done: it is over without that"]
+    waits = about.due.entry is None or (asked is not None and asked.answer is Answer.PENDING)
+    return ["nobody needs to answer any more"] if waits else []
 
 
 def _by_hand(state: Incident, undo: Sequence[str]) -> list[str]:

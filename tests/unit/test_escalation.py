@@ -168,6 +168,50 @@ def test_nobody_is_asked_for_what_is_decided():
     assert told.say(K.CLOSED, outcome="self_resolved").names == []
 
 
+ASKS = Escalation(K.APPROVAL_REQUESTED, ("oncall", "dba"))
+LATER = (START + 15 * MINUTE).isoformat()
+
+
+@pytest.mark.parametrize(("escalate", "asked"), [((ASKS,), ["oncall", "dba"]), ((), [DEFAULT])])
+@pytest.mark.parametrize("said", [None, K.APPROVED])
+def test_who_was_asked_hears_that_it_is_over_without_an_answer_or_without_what_was_approved(
+    escalate, asked, said
+):
+    told = Told(*escalate).opens().say(K.APPROVAL_REQUESTED, rung=0, until=LATER).tell()
+    if said is not None:
+        told.say(said, by="ann")
+    told.over().does()
+    assert told.names == [(name, "closed") for name in asked]
+    assert {one.entry for one in told.due} == {None}
+
+
+def test_who_was_asked_and_hears_of_the_end_anyway_hears_it_once():
+    told = Told(ASKS, Escalation(K.CLOSED, ("dba",))).opens()
+    told.say(K.APPROVAL_REQUESTED, rung=0, until=LATER).tell().over().does()
+    assert [(one.contact, one.entry) for one in told.due] == [("dba", 1), ("oncall", None)]
+
+
+def test_who_was_asked_for_a_second_rung_hears_it_too_when_the_first_has_gone_back():
+    told = Told(ASKS).opens().verifying().say(K.RUNG_HELD, rung=0, go_on=True)
+    told.say(K.APPROVAL_REQUESTED, rung=1, until=LATER).tell().over().say(K.RESOLVED)
+    told.tell().say(K.CLOSED, outcome="recovered")
+    assert told.names == [("oncall", "closed"), ("dba", "closed")]
+
+
+def test_who_never_got_the_request_hears_nothing_of_its_end():
+    told = Told(ASKS).opens().say(K.APPROVAL_REQUESTED, rung=0, until=LATER)
+    told.say(K.NOTIFIED, contact="dba", when="approval_requested", of=told.state.seq).over().does()
+    assert told.names == [("dba", "closed")]
+
+
+@pytest.mark.parametrize(
+    "settled_by", [K.RUNG_STARTED, K.RUNG_SKIPPED, K.APPROVAL_DENIED, K.APPROVAL_EXPIRED, K.RETRIED]
+)
+def test_who_was_asked_for_what_is_settled_hears_no_more_of_it(settled_by):
+    told = Told(ASKS).opens().say(K.APPROVAL_REQUESTED, rung=0, until=LATER).tell()
+    assert told.say(settled_by, rung=0).say(K.CLOSED, outcome="recovered").names == []
+
+
 # --- clocks ---
 
 

@@ -65,7 +65,8 @@ def test_later_ones_are_updates_that_begin_with_what_is_new():
 def test_the_last_one_says_how_it_ended_and_when():
     timeline = opened().later(minutes=2).begins().done().say(K.MITIGATED, rung=0)
     timeline.over().later(minutes=40).say(K.CLOSED, outcome="recovered")
-    assert about(timeline, heard=True) == (
+    told = Escalation(K.CLOSED, ("customers",))
+    assert about(timeline, heard=True, entry=0, escalate=(told,)) == (
         "[P1] pack/rule on app: closed",
         (
             "Serve from mock data\noutcome: recovered\nopened: 2026-11-21 09:00 UTC\n"
@@ -182,6 +183,27 @@ def test_a_request_for_approval_says_only_what_would_be_done():
     timeline = two_steps().say(K.RUNG_HELD, rung=0, go_on=True)
     timeline.say(K.APPROVAL_REQUESTED, rung=1, name="x", until=START.isoformat())
     assert "applied" not in about(timeline)[1]
+
+
+def test_who_was_asked_reads_that_nobody_needs_to_answer_any_more():
+    asked = opened().say(K.APPROVAL_REQUESTED, rung=0, until=(START + timedelta(minutes=15)).isoformat())
+    told = Escalation(K.CLOSED, ("customers",))
+    body = about(asked.over().does(), heard=True, entry=0, escalate=(told,))[1]
+    assert body.splitlines()[1:3] == ["nobody needs to answer any more", "outcome: self resolved"]
+
+
+def test_who_was_asked_of_what_ended_on_the_way_reads_it_too_and_nobody_else():
+    over = opened().mitigated().over().does().say(K.CLOSED, outcome="recovered")
+    assert "nobody needs to answer any more" in about(over, heard=True)[1]
+    told = Escalation(K.CLOSED, ("customers",))
+    assert "answer" not in about(over, heard=True, entry=0, escalate=(told,))[1]
+
+
+def test_who_approved_reads_that_it_was_not_done():
+    asked = opened().say(K.APPROVAL_REQUESTED, rung=0, until=(START + timedelta(minutes=15)).isoformat())
+    body = about(asked.say(K.APPROVED, by="ann").over().does(), heard=True)[1]
+    assert "what was approved was not done: it is over without that" in body
+    assert "needs to answer" not in body
 
 
 def test_a_wording_of_ones_own_can_say_what_is_in_place():
