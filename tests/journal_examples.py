@@ -79,12 +79,12 @@ async def opened_journal(
         return
     if shared is None:
         store = await open_store(directory / "stopgap", clock)
-    else:
-        standby = await join(shared.url, 5.0, "", clock)
-        store = await standby.elected()
-        await standby.close()
-    yield store
-    await store.close()
+        yield store
+        await store.close()
+        return
+    standby = await join(shared.url, 5.0, "", clock)
+    yield await standby.elected()
+    await standby.close()
 
 
 def listen(journal: Journal) -> list[Line]:
