@@ -342,3 +342,14 @@ class World(Outside):
                 return
             self.helps()
             self.does(self.next())
+
+    def fires_on(self) -> None:
+        """Let an alert fire for hours while all else is well, and people answer, until nothing is left to be done."""
+        self.makes_peace()
+        if not self.state.firing:
+            self.journal((K.REFIRED, {"fingerprint": next(iter(self.state.alerts))}), outside=True)
+        until = self.now + timedelta(hours=3)
+        while self.now < until and not self.closed:
+            self.answers()
+            self.helps()
+            self.does(self.next())

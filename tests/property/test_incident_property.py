@@ -9,7 +9,7 @@ from tests.property.incident_world import World
 from tests.timelines import BRAKE, START
 
 from stopgap.decide import decide
-from stopgap.incident import Incident, Outcome, holdings
+from stopgap.incident import Incident, Outcome, Phase, holdings
 from stopgap.moves import Circumstances, Wait
 from stopgap.rule import Mode
 from stopgap.storm import Storm
@@ -28,6 +28,17 @@ def test_whatever_happened_it_closes_once_all_is_well_and_a_person_answered(worl
     assert isinstance(world.state.outcome, Outcome)
     assert holdings(world.state) == frozenset()
     assert world.next() == Wait()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds, st.integers(0, 80))
+def test_while_an_alert_fires_and_all_else_is_well_it_helps_or_a_person_has_it(world, moves):
+    world.lives(moves)
+    if world.closed:
+        return
+    world.fires_on()
+    state = world.state
+    assert world.closed or state.phase is Phase.MITIGATED or state.handed_over or not state.applying
 
 
 @thorough
