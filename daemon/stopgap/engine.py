@@ -208,7 +208,7 @@ class Engine:
         if before is None:
             self._weather.opened(state)
         elif line.event.kind is K.CLOSED or lets_go(before, state):
-            self._release()
+            self.reconsider(self.performer.release(FREED))
         if line.event.kind is K.CLOSED:
             self.intake.closed(state, line.event.detail.get("served", ()))
         elif line.event.kind is K.ACKNOWLEDGED and state.reason == Reason.CIRCUIT_OPEN:
@@ -226,9 +226,6 @@ class Engine:
             self._live -= Counter((state.version,))
         self._timers.clear(state.id)
         self.performer.forget(state.id)
-
-    def _release(self) -> None:
-        self.reconsider(self.performer.release(FREED))
 
     def _notify(self, line: Line, state: Incident) -> None:
         for observer in self._observers:
@@ -346,9 +343,11 @@ class Engine:
             self._go_on(identifier, again)
 
     async def _surprised(self, identifier: str, error: Exception) -> None:
-        await self._bear(self.incidents[identifier], error)
-        self._tasks.pop(identifier, None)
-        self._go_on(identifier, AFTER_SURPRISE)
+        try:
+            await self._bear(self.incidents[identifier], error)
+        finally:
+            self._tasks.pop(identifier, None)
+            self._go_on(identifier, AFTER_SURPRISE)
 
     async def _bear(self, state: Incident, error: Exception) -> None:
         try:

@@ -39,6 +39,7 @@ AT_ONCE = 4  # attempts
 GIVE_UP = timedelta(minutes=15)
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 STORE_AGAIN = 1.0  # seconds until the store is asked again
+FAULT_AGAIN = 30.0  # seconds until it is, after a fault of ours
 LAST_WORDS = 5.0  # seconds that a stop waits for what is being sent
 REMEMBERED = 1000  # events whose text need not be read again from the timeline
 RECENT = timedelta(hours=1)  # how long after its end an incident, or a storm, is still told of
@@ -130,22 +131,28 @@ class Teller:
             await asyncio.gather(self._catching_up, return_exceptions=True)
 
     async def _catch_up(self) -> None:
-        while True:
-            try:
-                timelines = await self._timelines()
-            except StoreError as error:
-                log.warning("store_unavailable", untold="what was missed", why=str(error))
-                await asyncio.sleep(STORE_AGAIN)
-            else:
-                break
-        async for name, events in _breathing(timelines):
+        async for name, events in _breathing(await self._missed()):
             try:
                 await self._take_up(name, events)
             except Exception:  # border: timeline. A surprise in one hides no other
                 log.exception("timeline_fault", incident=name)
         early, self._early = self._early or [], None
         for line, state in early:
-            self.observe(line, state)
+            try:
+                self.observe(line, state)
+            except Exception:  # border: observer. A fault of one line hides no other
+                log.exception("observer_fault", incident=line.incident, kind=line.event.kind)
+
+    async def _missed(self) -> dict[str, tuple[Event, ...]]:
+        while True:
+            try:
+                return await self._timelines()
+            except StoreError as error:
+                log.warning("store_unavailable", untold="what was missed", why=str(error))
+                await asyncio.sleep(STORE_AGAIN)
+            except Exception:  # border: task. Without what was missed nobody would ever be told anything
+                log.exception("catching_up_fault")
+                await asyncio.sleep(FAULT_AGAIN)
 
     async def _timelines(self) -> dict[str, tuple[Event, ...]]:
         """Read what may leave something to be told: live incidents, those closed a while ago, and the control history."""

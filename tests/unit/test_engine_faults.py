@@ -11,6 +11,7 @@ from tests.virtual import virtually
 from tests.world import GENEROUS, START, Kick, World, alert, book, rule, step
 
 from stopgap.action import Danger
+from stopgap.decide import decide
 from stopgap.errors import PermanentError, StoreError
 from stopgap.incident import EventKind, Phase
 from stopgap.ledger import Brake, BrakeScope
@@ -291,6 +292,28 @@ async def test_a_decision_that_faults_is_given_up_too(monkeypatch):
     await world.fire()
     await world.passes(seconds=61)
     assert world.incident.reason == "fault"
+
+
+@virtually
+async def test_a_fault_while_a_decision_that_faults_is_told_leaves_no_incident_behind(monkeypatch):
+    world = await World().start()
+    broken = [True]
+
+    def faulty(*given: Any) -> Any:
+        if broken:
+            raise RuntimeError("a fault of ours")
+        return decide(*given)
+
+    async def worse(*_: Any) -> Any:
+        raise RuntimeError("and another one")
+
+    monkeypatch.setattr("stopgap.engine.decide", faulty)
+    monkeypatch.setattr("stopgap.faults.Faults.surprised", worse)
+    await world.fire()
+    await world.passes(seconds=1)
+    broken.clear()
+    await world.passes(seconds=61)
+    assert world.incident.phase is Phase.MITIGATED
 
 
 @virtually

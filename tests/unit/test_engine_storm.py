@@ -141,6 +141,22 @@ async def test_a_storm_is_told_when_the_store_is_back(monkeypatch):
 
 
 @virtually
+async def test_a_storm_that_cannot_be_written_down_keeps_its_end_from_nobody(monkeypatch):
+    world = await World((per_host(limits=LIMITS),)).start()
+    told = MemoryJournal.control
+
+    async def torn(self, event):
+        if event.kind is K.STORM_BEGAN:
+            raise RuntimeError("a fault of ours")
+        await told(self, event)
+
+    monkeypatch.setattr(MemoryJournal, "control", torn)
+    await world.fire(*hosts(11))
+    await world.passes(minutes=30)
+    assert control(world) == ["storm_ended"]
+
+
+@virtually
 async def test_other_limits_of_a_reload_judge_what_opened_before():
     world = await World((per_host(limits=GENEROUS),)).start()
     await world.fire(*hosts(11))

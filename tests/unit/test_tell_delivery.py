@@ -14,6 +14,7 @@ from stopgap.errors import PermanentError, StoreError, TemporaryError
 from stopgap.incident import Event, EventKind as K
 from stopgap.journal import Append
 from stopgap.rule import Escalation
+from stopgap.simulate.journal import MemoryJournal
 
 OPENED = Escalation(when=K.OPENED, notify=("oncall",))
 
@@ -291,6 +292,26 @@ async def test_a_message_that_cannot_be_journaled_was_sent_all_the_same_and_is_n
     await world.crash()
     await world.settle()
     assert len(people.told) == 2, "at least once"
+    await world.stop()
+
+
+@virtually
+async def test_a_fault_while_what_was_missed_is_read_keeps_nobody_from_hearing_of_it_later(monkeypatch):
+    people = People(DEFAULT)
+    world = await told(people, ladder=())
+    await world.fire()
+    read, broken = MemoryJournal.closed, [True]
+
+    async def torn(self, **given):
+        if broken:
+            broken.pop()
+            raise RuntimeError("a fault of ours")
+        return await read(self, **given)
+
+    monkeypatch.setattr(MemoryJournal, "closed", torn)
+    await world.crash()
+    await world.passes(minutes=1)
+    assert [what for _, what in people.what] == ["handed over"]
     await world.stop()
 
 
