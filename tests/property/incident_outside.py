@@ -211,7 +211,7 @@ class Outside:
             self.journal((kind, {"fingerprint": name}), outside=True)
 
     def brakes(self) -> None:
-        until = self.chance.choice([None, self.now + timedelta(minutes=self.chance.choice([1, 30]))])
+        until = self.chance.choice([None, self.now + timedelta(minutes=self.chance.choice([0.3, 1, 30]))])
         self.brake = None if self.brake else replace(BRAKE, until=until)
         if self.brake is None:
             self.let_go((Reason.BRAKE,))
@@ -330,7 +330,7 @@ class Outside:
         self.calm = True
         self.brake = self.storm_until = None
         self.silenced, self.doubt = False, ""
-        self.let_go(WAITS)
+        self.let_go((Reason.BRAKE,))
 
     def helps(self) -> None:
         """Do what only a person can."""

@@ -1,6 +1,7 @@
 """World: plays the life of one incident against `decide` and `apply`, each Move done as perform.py and steps.py do it."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.property.incident_promises import TAKING_BACK
 from tests.timelines import BRAKE, START, seconds
 
 from stopgap.decide import LOOKS, TRIES, decide, spec_of
-from stopgap.guard import Reason
+from stopgap.guard import FREED, Reason
 from stopgap.incident import TARGET_LOCK, Answer, EventKind as K, Phase, Ref, Role, StepState, StepStatus
 from stopgap.moves import Act, Ask, Move, Record, Settle, Start, TakeBack, Wait
 from stopgap.petition import asks_for_approval
@@ -36,6 +37,8 @@ class World(Outside):
     def __init__(self, seed: int) -> None:
         self.hours: Counter[int] = Counter()
         self.at_once = 0
+        self.doing: Move = Wait()
+        self.refused_move: Move = Wait()
         self.safe_again: dict[Ref, bool] = {}
         super().__init__(seed)
 
@@ -44,6 +47,7 @@ class World(Outside):
 
     def does(self, move: Move) -> None:
         self.count(move)
+        self.doing = move
         self.witness.sees(move, self.state, self.now, braked=self.at().brake is not None)
         match move:
             case Record():
@@ -90,6 +94,9 @@ class World(Outside):
             between = self.now + (end - self.now) * share
             instead = decide(self.state, self.rule, self.at(between))
             assert isinstance(instead, Wait), f"{instead} is slept through by {move}"
+        instead = decide(self.state, self.rule, replace(self.at(), retry_at=None))
+        same = isinstance(instead, Wait) or type(instead) is type(self.refused_move)
+        assert same, f"{instead} is held up by what was said of {self.refused_move}"
 
     # --- guards (recorder.py) ---
 
@@ -105,10 +112,10 @@ class World(Outside):
         return bool(reasons) and self.refuses(self.chance.choice(reasons))
 
     def refuses(self, reason: Reason) -> bool:
-        self.retry_at = self.now + self.chance.choice(
-            [seconds(30), timedelta(minutes=10), timedelta(hours=9)]
-        )
-        self.refused_for = reason
+        timed = [seconds(30), timedelta(minutes=10), timedelta(hours=9)]
+        soon = reason in FREED or reason is Reason.BRAKE  # nobody knows until when
+        self.retry_at = self.now + (seconds(30) if soon else self.chance.choice(timed))
+        self.refused_for, self.refused_move = reason, self.doing
         if self.state.reason != reason and not self.likely(3):  # or it moved on while that was being written
             self.say(K.REFUSED, reason=reason)
         return True
@@ -346,6 +353,7 @@ class World(Outside):
     def fires_on(self) -> None:
         """Let an alert fire for hours while all else is well, and people answer, until nothing is left to be done."""
         self.makes_peace()
+        self.retry_at = None
         if not self.state.firing:
             self.journal((K.REFIRED, {"fingerprint": next(iter(self.state.alerts))}), outside=True)
         until = self.now + timedelta(hours=3)
