@@ -108,7 +108,9 @@ class Weather:
             except StoreError as error:
                 log.warning("store_unavailable", untold=str(kind), why=str(error))
                 await asyncio.sleep(STORE_AGAIN)
-            except Exception:  # border: message. One that cannot be written keeps no later storm from being told
+            except (
+                Exception
+            ):  # border: message. One that cannot be written keeps no later storm from being told
                 log.exception("storm_fault", untold=str(kind))
                 return
             else:
