@@ -108,9 +108,7 @@ class Weather:
             except StoreError as error:
                 log.warning("store_unavailable", untold=str(kind), why=str(error))
                 await asyncio.sleep(STORE_AGAIN)
-            except (
-                Exception
-            ):  # border: message. One that cannot be written keeps no later storm from being told
+            except Exception:  # border: message. No later storm is kept from being told
                 log.exception("storm_fault", untold=str(kind))
                 return
             else:
