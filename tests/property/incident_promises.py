@@ -189,7 +189,8 @@ class Witness:
 
     def _started(self, ref: Ref, n: int, state: Incident) -> None:
         if ref.role in TAKING_BACK:
-            self._keeps_order(ref, state)
+            if n != self.keys.get(ref, (0, ""))[0]:  # else it goes on with what began before another order
+                self._keeps_order(ref, state)
         else:
             self.undo.add(ref)
             assert state.phase is Phase.MITIGATING, f"{ref} in {state.phase}"
