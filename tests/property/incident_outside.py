@@ -256,6 +256,7 @@ class Outside:
         self.state = resume(told, self.now)
         self.retry_at = None
         of_now = {key for key, known in self.state.probes.items() if known.asked_at == self.now}
+        self.witness.restarted_at = self.now
         heard = self.witness.answered.items()  # what was healthy must prove itself anew
         self.witness.answered = {key: said for key, said in heard if said != "healthy" or key in of_now}
 

@@ -46,6 +46,7 @@ class Witness:
         self.anew: set[Ref] = set()  # a person wants them tried with new keys
         self.answered: dict[str, str] = {}
         self.kept: set[int] = set()
+        self.restarted_at: datetime | None = None
         self.asked = False  # a person, since it was tried anew
 
     # --- moves ---
@@ -100,6 +101,8 @@ class Witness:
         for key in keys:
             assert state.phase_at is not None
             assert state.probes[key].since >= state.phase_at, "proven by an answer of before"
+            anew = self.restarted_at is None or state.probes[key].since >= self.restarted_at
+            assert anew, "proven by an answer of before a restart"
             assert now - state.probes[key].since >= self.rule.limits.hold * 2**state.flaps
 
     def _decides(self, move: Record, state: Incident) -> None:
