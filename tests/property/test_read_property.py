@@ -58,7 +58,7 @@ def test_a_file_of_this_repository_reads_the_same_whoever_reads_it(path: Path):
 
 
 @given(texts())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_whatever_libyaml_reads_ruamel_reads_likewise(source):
     assert said(source, read) == said(source, read_thoroughly)
 

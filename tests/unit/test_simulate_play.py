@@ -9,7 +9,6 @@ from tests.suites import STAGE, pack
 from stopgap.alert import Alert, fingerprint
 from stopgap.config import load
 from stopgap.incident import EventKind as K
-from stopgap.simulate.journal import FADING
 from stopgap.simulate.play import START, Cue, Play, Setting, follow, perform
 from stopgap.simulate.scene import Crash, Fate, On
 
@@ -76,8 +75,10 @@ def test_a_stream_of_cues_is_followed_as_it_comes(rulebook):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_what_is_over_is_forgotten_unless_it_is_to_be_kept(rulebook, keep):
-    rounds = FADING + 50
+def test_what_is_over_is_forgotten_unless_it_is_to_be_kept(rulebook, keep, monkeypatch):
+    fading = 100
+    monkeypatch.setattr("stopgap.simulate.journal.FADING", fading)
+    rounds = fading + 50
 
     def cues():
         for number in range(rounds):
@@ -101,7 +102,7 @@ def test_what_is_over_is_forgotten_unless_it_is_to_be_kept(rulebook, keep):
     kept = rounds if keep else 0
     assert len(journal.timelines) - 1 == kept
     assert len(play.closed) == len(journal.permits) == kept
-    assert (len(journal.rows), bool(journal.undos)) == ((rounds, True) if keep else (FADING, False))
+    assert (len(journal.rows), bool(journal.undos)) == ((rounds, True) if keep else (fading, False))
     assert journal.held == {}
 
 

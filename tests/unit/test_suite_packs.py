@@ -13,6 +13,8 @@ from stopgap.suite.crew import Played, play_all
 from stopgap.suite.packs import Packs, files_below
 from stopgap.suite.script import read_scripts
 
+pytestmark = pytest.mark.xdist_group("packs")  # they share what was played
+
 RULES = Path(__file__).parents[2] / "rules"
 EACH = 0.06  # seconds of a processor for a test, its share of the loading included; on a busy machine
 TRACED = 6  # times that, while coverage is measured
