@@ -222,8 +222,8 @@ class Engine:
             self.incidents[state.id] = state
             self.intake.joined(state.id, joined)
             return
-        if self.incidents.pop(state.id, None) is not None:
-            self._live -= Counter((state.version,))
+        gone = self.incidents.pop(state.id, None)
+        self._live -= Counter({state.version: int(gone is not None)})  # versions of none are dropped
         self._timers.clear(state.id)
         self.performer.forget(state.id)
 
