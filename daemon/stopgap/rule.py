@@ -203,9 +203,8 @@ class Rule:
     id: str = field(init=False, compare=False, repr=False)  # `pack/name`
     flap_from: Mapping[str, int] = field(init=False, compare=False, repr=False)
     clocks: tuple[tuple[int, Escalation], ...] = field(init=False, compare=False, repr=False)
-    tells: Mapping[str, tuple[str, ...]] = field(
-        init=False, compare=False, repr=False
-    )  # of which event whom at once
+    # Whom the escalation tells at once, by event.
+    tells: Mapping[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         clocks = tuple((i, step) for i, step in enumerate(self.escalate) if step.after or step.every)

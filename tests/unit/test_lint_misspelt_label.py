@@ -20,7 +20,6 @@ def acting(target: str, more: str = "") -> str:
     [
         ("instnace", "instance"),
         ("instance_", "instance"),
-        ("isntanec", "instance"),
         ("servce", "service"),
         ("serivce", "service"),
         ("alertnam", "alertname"),

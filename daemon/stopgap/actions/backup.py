@@ -154,9 +154,8 @@ class Backup(Transient[BackupParams], Action[BackupParams]):
             part = await _in_thread(lambda: shelf.begin(folder, _mark(moment), at), moment)
             return await self._into(part, params, at, moment)
         finally:
-            with suppress(
-                OSError
-            ):  # it has its name by now, or is not wanted, also when it was begun and nobody waited
+            # it has its name by now, or is not wanted, also when it was begun and nobody waited
+            with suppress(OSError):
                 shelf.part_of(folder, _mark(moment)).unlink()
 
     async def _into(self, part: Path, params: BackupParams, at: datetime, moment: Moment) -> Json:

@@ -6,6 +6,7 @@ labels of an alert, so only what is nearly, and not quite, a well-known name is 
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from stopgap.config.codes import Odd
 from stopgap.config.lints.subject import Remark, Subject, labels_in
@@ -14,27 +15,26 @@ from stopgap.config.node import Path
 USUAL = frozenset(
     ("alertname", "cluster", "container", "deployment", "instance", "namespace", "service", "severity")
 )
-SHORTEST, LONG = (
-    5,
-    8,
-)  # characters: below, names are too much alike; from LONG on two slips are one word still
+ALIKE = 0.85  # of get_close_matches: some one slip in eight letters
+SHORTEST = 5  # letters: shorter names are too much alike
 
 
 def misspelt_label(subject: Subject) -> Iterator[Remark]:
     """Find each label that is asked for and is nearly a known one, once."""
     asked: dict[str, Path] = {}
     for path, label in _asked(subject):
-        asked.setdefault(label, path)
+        if len(label) >= SHORTEST:
+            asked.setdefault(label, path)
     if not asked:
         return
     known = USUAL | {matcher.name for matcher in subject.rule.matchers}
     known |= {label for alert in subject.alerts for label in alert.labels}
     for label, path in asked.items():
-        near = next((each for each in sorted(known) if _nearly(label, each)), None)
-        if near is None or label in known or _made(label, subject):
+        near = get_close_matches(label, sorted(known), 1, ALIKE)
+        if not near or label in known or _made(label, subject):
             continue
         text = f"labels.{label} is no label that is known here: an alert without it is not what was meant"
-        yield Remark(path, Odd.MISSPELT_LABEL, text, f"did you mean `{near}`?")
+        yield Remark(path, Odd.MISSPELT_LABEL, text, f"did you mean `{near[0]}`?")
 
 
 def _asked(subject: Subject) -> Iterator[tuple[Path, str]]:
@@ -53,21 +53,3 @@ def _made(label: str, subject: Subject) -> bool:
     """Tell whether the expression of an alert names it."""
     word = re.compile(rf"\b{re.escape(label)}\b")
     return any(word.search(alert.expr) for alert in subject.alerts)
-
-
-def _nearly(one: str, other: str) -> bool:
-    """Tell whether one or, in a long word, two slips lie between two names: a letter too many, too few, wrong, or two swapped."""
-    most = 2 if len(other) >= LONG else 1
-    if min(len(one), len(other)) < SHORTEST or abs(len(one) - len(other)) > most:
-        return False
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, mine in enumerate(one, 1):
-        above, row = row, [i]
-        for j, its in enumerate(other, 1):
-            slips = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (mine != its))
-            if i > 1 and j > 1 and (one[i - 2], mine) == (its, other[j - 2]):
-                slips = min(slips, before[j - 2] + 1)
-            row.append(slips)
-        before = above
-    return 0 < row[-1] <= most
